@@ -1,0 +1,1 @@
+"""What `make bench` runs: slow measurements on truth and load sets, printed as tables. Not tests."""

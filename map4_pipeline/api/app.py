@@ -1,0 +1,128 @@
+"""The application: routes, and what all of them share."""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from anyio import to_thread
+from fastapi import Depends, FastAPI, Request
+from fastapi.routing import APIRoute
+from sqlalchemy import Engine
+from starlette.responses import Response
+
+from map4_pipeline import __version__
+from map4_pipeline.api import problems
+from map4_pipeline.api.access import verify_routes
+from map4_pipeline.api.context import Context
+from map4_pipeline.api.exporter import Exporter
+from map4_pipeline.api.identity import identify
+from map4_pipeline.api.limits import ANONYMOUS_PER_MINUTE, RateLimiter, verify_rate
+from map4_pipeline.api.middleware import Envelope
+from map4_pipeline.settings import Settings
+from map4_pipeline.store.cache import Cache
+from map4_pipeline.store.cipher import open_cipher
+
+_log = logging.getLogger("map4.api")
+_DESCRIPTION = "The music library that MAP4 keeps: tracks with measured features, search, comparison, playlists, exports."
+
+
+def create_app(settings: Settings, engine: Engine, redis_url: str | None = None, *, threads: int = 24) -> FastAPI:
+    """Return the application over a database that is up to date.
+
+    Parameters
+    ----------
+    engine : Engine
+        Its pool bounds how many requests work at once.
+    redis_url : str or None
+        Where limits are counted and answers are cached for all processes together.
+    threads : int
+        Requests that work at once; more of them wait.
+
+    Raises
+    ------
+    InfrastructureError
+        When secrets cannot be decrypted.
+    """
+    from map4_pipeline.api.pages import install as install_pages
+    from map4_pipeline.api.routes import ROUTERS
+
+    cache = Cache(redis_url)
+    exporter = Exporter(engine, settings.home / "exports" / "jobs", cache)
+    context = Context(settings, engine, open_cipher(settings), cache, exporter)
+    limiter = RateLimiter(redis_url)
+
+    def rate(request: Request) -> None:
+        principal = identify(request)
+        if principal is None:
+            address = request.client.host if request.client else "unknown"
+            verify_rate(limiter, request, f"address:{address}", ANONYMOUS_PER_MINUTE)
+        else:
+            verify_rate(limiter, request, f"user:{principal.user.id}", settings.rate_per_minute)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        # Every request holds a connection; more threads than connections would only wait for each other.
+        to_thread.current_default_thread_limiter().total_tokens = threads
+        exporter.start()
+        yield
+        exporter.stop()
+        cache.close()
+        engine.dispose()
+
+    app = FastAPI(
+        title="MAP4",
+        version=__version__,
+        description=_DESCRIPTION,
+        openapi_url="/api/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+        dependencies=[Depends(rate)],
+        generate_unique_id_function=_operation_id,
+        responses={"4XX": _PROBLEM, "5XX": _PROBLEM},
+    )
+    app.state.context = context
+    problems.install(app)
+
+    async def defect(request: Request, error: Exception) -> Response:
+        _log.error("a defect: %s %s", request.method, request.url.path, exc_info=error)
+        detail = "MAP4 has a defect here. Please report it with the number in `instance`; the log has the rest."
+        return problems.respond(request, problems.Problem(500, "defect", detail))
+
+    app.add_exception_handler(Exception, defect)
+    for router in ROUTERS:
+        app.include_router(router)
+    install_pages(app)
+    verify_routes(app)
+    app.add_middleware(Envelope, is_secure=lambda: context.is_secure, observe=_observe)
+    return app
+
+
+#: What the documentation says of every error.
+_PROBLEM = {
+    "description": "What went wrong (RFC 9457).",
+    "content": {
+        problems.MEDIA_TYPE: {
+            "schema": {
+                "type": "object",
+                "properties": {
+                    "type": {"type": "string"},
+                    "title": {"type": "string"},
+                    "status": {"type": "integer"},
+                    "detail": {"type": "string"},
+                    "instance": {"type": "string"},
+                },
+                "required": ["type", "title", "status", "detail"],
+            }
+        }
+    },
+}
+
+
+def _operation_id(route: APIRoute) -> str:
+    """Return the name that a generated client gives a route's function."""
+    return route.name
+
+
+def _observe(method: str, pattern: str, status: int, seconds: float, request_id: str) -> None:
+    _log.info("%s %s %d %.0f ms %s", method, pattern, status, seconds * 1000, request_id)

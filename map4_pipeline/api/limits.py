@@ -1,0 +1,66 @@
+"""How many requests a minute: counted in Redis for all processes together, in memory where there is none or it is away."""
+
+import time
+
+from fastapi import Request
+
+from map4_pipeline.api.problems import Problem
+
+#: Requests a minute from an address by somebody who has not logged in.
+ANONYMOUS_PER_MINUTE = 120
+#: After Redis failed, memory counts for so long before it is asked again.
+_REST_SECONDS = 30.0
+
+
+class RateLimiter:
+    """Counts requests by user or address.
+
+    Parameters
+    ----------
+    redis_url : str or None
+        Where to count for all processes together.
+    """
+
+    def __init__(self, redis_url: str | None) -> None:
+        from limits import strategies
+        from limits.storage import MemoryStorage, storage_from_string
+
+        self._memory = strategies.SlidingWindowCounterRateLimiter(MemoryStorage())
+        self._shared: strategies.SlidingWindowCounterRateLimiter | None = None
+        self._rest_until = 0.0
+        if redis_url is not None:
+            options = {"socket_timeout": 0.2, "socket_connect_timeout": 0.2}
+            self._shared = strategies.SlidingWindowCounterRateLimiter(storage_from_string(redis_url, **options))
+
+    def take(self, subject: str, per_minute: int) -> float:
+        """Count a request; return 0 when it may go on, else the seconds until the next one may."""
+        from limits import RateLimitItemPerMinute
+
+        item = RateLimitItemPerMinute(per_minute)
+        if self._shared is not None and time.monotonic() >= self._rest_until:
+            try:
+                return self._take(self._shared, item, subject)
+            except Exception:  # noqa: BLE001 - whatever ails Redis, requests go on
+                self._rest_until = time.monotonic() + _REST_SECONDS
+        return self._take(self._memory, item, subject)
+
+    @staticmethod
+    def _take(strategy: object, item: object, subject: str) -> float:
+        if strategy.hit(item, subject):  # type: ignore[attr-defined]
+            return 0.0
+        reset = float(strategy.get_window_stats(item, subject).reset_time)  # type: ignore[attr-defined]
+        return max(1.0, reset - time.time())
+
+
+def verify_rate(limiter: RateLimiter, request: Request, subject: str, per_minute: int) -> None:
+    """Refuse a request too many.
+
+    Raises
+    ------
+    Problem
+        429 with Retry-After.
+    """
+    wait = limiter.take(subject, per_minute)
+    if wait:
+        detail = f"That is more than {per_minute} requests a minute. Try again in {wait:.0f} s."
+        raise Problem(429, "too-many-requests", detail, headers={"Retry-After": str(round(wait))})

@@ -1,0 +1,102 @@
+"""Shapes of what the API answers, for its description; lists of tracks are not built of these, for speed."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Unit = Annotated[float, Field(ge=0, le=1)]
+
+
+class Strict(BaseModel):
+    """A body in which nothing unknown stands."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class NumberCandidate(BaseModel):
+    """Another tempo."""
+
+    value: float
+    probability: Unit
+
+
+class KeyCandidate(BaseModel):
+    """Another key."""
+
+    value: str
+    probability: Unit
+
+
+class Track(BaseModel):
+    """A track; what was not measured is null, and `null_reasons` says why."""
+
+    id: int
+    path: str
+    file_name: str
+    status: Literal["ok", "failed", "pending"]
+    error: str | None
+    error_kind: str | None
+    missing_since: datetime | None
+    title: str | None
+    artist: str | None
+    album: str | None
+    genre: str | None
+    year: int | None
+    duration: float | None = Field(description="Seconds.")
+    sample_rate: int | None
+    channels: int | None
+    bit_rate: int | None = Field(description="bit/s.")
+    bpm: float | None
+    bpm_confidence: float | None
+    bpm_alternatives: list[NumberCandidate] | None
+    key: str | None = Field(examples=["A minor"])
+    camelot: str | None = Field(examples=["8A"])
+    key_confidence: float | None
+    key_alternatives: list[KeyCandidate] | None
+    energy: float | None
+    loudness_lufs: float | None
+    true_peak_dbtp: float | None
+    hamms: dict[str, float | None] | None
+    hamms_confidence: float | None
+    fingerprint: str | None
+    spectral_hash: str | None
+    audio_hash: str | None
+    file_hash: str | None
+    analysis_version: str | None
+    null_reasons: dict[str, str] | None
+    tags_bpm: float | None
+    tags_key: str | None
+
+
+class TrackDetail(Track):
+    """A track with all that is known of it."""
+
+    library_id: int
+    library: str
+    album_artist: str | None
+    composer: str | None
+    track_number: int | None
+    disc_number: int | None
+    file_size: int | None
+    bit_depth: int | None
+    codec: str | None
+    loudness_range_lu: float | None
+    findings: list[dict[str, Any]] | None
+    corrections: dict[str, Any] = Field(description="What a user corrected: {field: {value, original, by, at}}.")
+    ai_provider: str | None
+    ai_analysis: dict[str, Any] | None
+    ai_analyzed_at: datetime | None
+    hidden_at: datetime | None
+    created_at: datetime
+    analyzed_at: datetime | None
+    analysis: dict[str, Any] | None = Field(description="The whole analysis: beats, tempo curve, sections, waveform.")
+
+
+class TrackPage(BaseModel):
+    """A page of tracks."""
+
+    tracks: list[Track]
+    next: str | None = Field(description="Pass it as `after` for the next page; null: this was the last.")
+    count: int | None = Field(default=None, description="How many there are, when asked for.")
+    more: bool | None = Field(default=None, description="There are more than `count`: it was not counted on.")

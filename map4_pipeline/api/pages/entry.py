@@ -1,0 +1,65 @@
+"""Logging in, choosing a password, one's own account."""
+
+from typing import Annotated
+
+from fastapi import Form, Request
+from starlette.responses import RedirectResponse, Response
+
+from map4_pipeline.api.access import PUBLIC, Oneself
+from map4_pipeline.api.context import context_of
+from map4_pipeline.api.identity import identify, refuse_foreign
+from map4_pipeline.api.pages.rendering import local_path, page_router, render
+from map4_pipeline.api.passwords import SHORTEST
+from map4_pipeline.api.problems import Problem
+from map4_pipeline.api.routes.auth import Credentials, open_session, verify_credentials
+from map4_pipeline.store import tokens
+
+router = page_router()
+
+
+@router.get("/login", dependencies=[PUBLIC])
+def login_page(request: Request, next: str = "/") -> Response:
+    """Show the login, unless one is in already."""
+    if identify(request) is not None:
+        return RedirectResponse(local_path(next), 303)
+    return render(request, "login.html", None, onward=local_path(next), name="", error="")
+
+
+@router.post("/login", dependencies=[PUBLIC])
+def log_in(
+    request: Request,
+    name: Annotated[str, Form(max_length=200)] = "",
+    password: Annotated[str, Form(max_length=1024)] = "",
+    next: Annotated[str, Form(max_length=4000)] = "/",
+) -> Response:
+    """Log in with a plain form, so that it needs no script."""
+    refuse_foreign(request)
+    onward = local_path(next)
+    try:
+        user = verify_credentials(request, Credentials(name=name, password=password))
+    except Problem as problem:
+        made = render(request, "login.html", None, status=problem.status, onward=onward, name=name, error=problem.detail)
+        made.headers.update(problem.headers)
+        return made
+    context = context_of(request)
+    answer = RedirectResponse("/password" if user.must_change_password else onward, 303)
+    with context.engine.begin() as conn:
+        open_session(context, conn, request, answer, user)
+    return answer
+
+
+@router.get("/password")
+def password_page(request: Request, principal: Oneself) -> Response:
+    """Show the form for a new password."""
+    return render(request, "password.html", principal, shortest=SHORTEST)
+
+
+@router.get("/account")
+def account_page(request: Request, principal: Oneself) -> Response:
+    """Show one's own account: browsers that are logged in, tokens of programs."""
+    if principal.user.must_change_password:
+        return RedirectResponse("/password", 303)
+    with context_of(request).engine.connect() as conn:
+        sessions = tokens.sessions_of(conn, principal.user.id)
+        named = tokens.tokens_of(conn, principal.user.id)
+    return render(request, "account.html", principal, sessions=sessions, tokens=named)

@@ -1,0 +1,74 @@
+"""Duplicates to decide about, statistics, exports."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from fastapi import Query, Request
+from starlette.responses import Response
+
+from map4_pipeline.api.access import Exporter, Reader
+from map4_pipeline.api.context import context_of
+from map4_pipeline.api.pages.rendering import page_router, render
+from map4_pipeline.api.routes.duplicates import State, get_duplicates, list_duplicates
+from map4_pipeline.api.routes.export import Format, list_exports
+from map4_pipeline.store.reads import read_facets
+from map4_pipeline.store.statistics import genre_distribution, summary, timeline
+
+router = page_router()
+_GROUPS = 50
+STATES = {"open": "To decide", "keep": "One is kept", "not_duplicates": "No duplicates", "ignore": "Left as they are"}
+
+
+@router.get("/duplicates")
+def duplicates_page(
+    request: Request, principal: Reader, state: State = "open", last: Annotated[int | None, Query(ge=0, lt=2**63)] = None
+) -> Response:
+    """Show groups of duplicates; `last` was just decided about and can be taken back."""
+    groups = list_duplicates(request, principal, state=[state], limit=_GROUPS)
+    decided = None if last is None else get_duplicates(request, last, principal)
+    return render(
+        request, "duplicates.html", principal, groups=groups, state=state, states=STATES, most=_GROUPS,
+        decided=decided if decided is not None and decided.state != "open" else None,
+    )  # fmt: skip
+
+
+@router.get("/statistics")
+def statistics_page(request: Request, principal: Reader) -> Response:
+    """Show the library in figures."""
+    context = context_of(request)
+    granted = principal.library_ids
+    with context.engine.connect() as conn:
+        library = summary(conn, granted)
+        counted = read_facets(conn, context.cache, "", 40, libraries=granted)
+        genres = genre_distribution(conn, 20, libraries=granted)
+        time = timeline(conn, granted)
+    decades: dict[str, int] = {}
+    for year in time["years"]:
+        label = f"{year['year'] // 10 * 10}s"
+        decades[label] = decades.get(label, 0) + year["tracks"]
+    facets = counted["counts"]
+    charts = {
+        "Genres": {one["genre"] or "without": one["tracks"] for one in genres},
+        "Tempo": {f"{low} to {int(low) + 10}": n for low, n in _ascending(facets.get("bpm", {})).items()},
+        "Keys": _ascending(facets.get("camelot", {})),
+        "Decades": decades,
+        "Formats": facets.get("format", {}),
+        "Added by month": {one["month"]: one["tracks"] for one in time["added"][-24:]},
+    }
+    return render(request, "statistics.html", principal, library=library, approximate=counted["approximate"], charts=charts)
+
+
+@router.get("/exports")
+def exports_page(request: Request, principal: Exporter, q: Annotated[str, Query(max_length=2000)] = "") -> Response:
+    """Show one's exports, and the form for the next one."""
+    jobs = list_exports(request, principal)
+    formats = [one.value for one in Format if one.value != "xlsx"]
+    return render(request, "exports.html", principal, jobs=jobs, formats=formats, q=q)
+
+
+def _ascending(counts: Mapping[str, int]) -> dict[str, Any]:
+    def place(label: str) -> tuple[int, str]:
+        digits = "".join(letter for letter in label if letter.isdigit())
+        return int(digits or 0), label
+
+    return {label: counts[label] for label in sorted(counts, key=place)}

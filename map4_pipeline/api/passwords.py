@@ -1,0 +1,69 @@
+"""Passwords: which are taken, and how they are kept (bcrypt)."""
+
+import base64
+import hashlib
+import secrets
+
+from map4_pipeline.store.errors import StoreError
+
+#: Cost of bcrypt: about a quarter of a second on a core of today.
+COST = 12
+SHORTEST, LONGEST = 12, 256
+#: Passwords of twelve characters and more that lists of stolen ones begin with.
+_COMMON = frozenset(
+    "123456789012 1234567890123 12345678910 1q2w3e4r5t6y qwertyuiopas qwertyuiop123 password1234 password12345 passwordpassword "
+    "passw0rd1234 iloveyou1234 iloveyou12345 administrator administrator1 letmein12345 welcome12345 changeme1234 "
+    "qwerty123456 qwerty1234567 asdfghjkl123 zxcvbnm12345 1qaz2wsx3edc 111111111111 000000000000 abcdefghijkl abcd12345678 "
+    "music1234567 musicmusic123 map4map4map4 rockandroll1 1234qwerasdf q1w2e3r4t5y6 superman1234 football1234".split()
+)
+
+
+def verify_choice(password: str, name: str) -> None:
+    """Refuse a password that is too easy to guess.
+
+    Raises
+    ------
+    StoreError
+        The text says what is wrong with it.
+    """
+    if len(password) < SHORTEST:
+        raise StoreError(f"A password has {SHORTEST} characters or more; several words make a good one.")
+    if len(password) > LONGEST:
+        raise StoreError(f"A password has {LONGEST} characters at most.")
+    low = password.lower()
+    beside_name = low.replace(name.lower(), "") if len(name) > 2 else low
+    if low in _COMMON or len(set(low)) < 5 or len(beside_name) < 8:
+        raise StoreError("This password is easy to guess: it is common, repeats itself, or holds the user's name.")
+
+
+def hash_password(password: str) -> str:
+    """Return a password's bcrypt hash."""
+    import bcrypt
+
+    return bcrypt.hashpw(_digest(password), bcrypt.gensalt(COST)).decode()
+
+
+def is_password(password: str, stored: str | None) -> bool:
+    """Return whether a password is the one of a hash. Without a hash it takes as long: nobody learns which names exist."""
+    import bcrypt
+
+    given = _digest(password)
+    if stored is None:
+        bcrypt.checkpw(given, _NOBODY)
+        return False
+    return bcrypt.checkpw(given, stored.encode())
+
+
+def one_time_password() -> str:
+    """Return a password that is to be changed at once: four groups of letters and digits that are not mistaken for each other."""
+    letters = "abcdefghjkmnpqrstuvwxyz23456789"
+    return "-".join("".join(secrets.choice(letters) for _ in range(5)) for _ in range(4))
+
+
+def _digest(password: str) -> bytes:
+    # bcrypt takes 72 bytes and stops at a NUL; a digest in base64 has neither trouble.
+    return base64.b64encode(hashlib.sha256(password.encode("utf-8", "surrogatepass")).digest())
+
+
+#: Hash of a password that nobody has, of the same cost.
+_NOBODY = b"$2b$12$xVTHd5hJBltPTLzP6pamW.rRBLFRKnZuc6GR7PMjVK40WenysN06K"

@@ -1,0 +1,34 @@
+"""The routes of the API, one module a subject."""
+
+from fastapi import APIRouter
+
+from map4_pipeline.api.routes import (
+    audio,
+    auth,
+    batch,
+    compare,
+    duplicates,
+    export,
+    health,
+    playlists,
+    search,
+    stats,
+    tracks,
+    users,
+)
+
+#: What the application serves.
+ROUTERS: tuple[APIRouter, ...] = (
+    health.router,
+    auth.router,
+    users.router,
+    batch.router,  # before tracks: /api/tracks/analyze is no track
+    tracks.router,
+    audio.router,
+    search.router,
+    compare.router,
+    stats.router,
+    playlists.router,
+    duplicates.router,
+    export.router,
+)

@@ -1,0 +1,151 @@
+"""Exports: jobs that write a file, and the way to fetch it."""
+
+import re
+from datetime import datetime
+from enum import StrEnum
+from typing import Literal
+from uuid import UUID
+
+from fastapi import APIRouter, Request
+from fastapi.responses import FileResponse
+from pydantic import BaseModel, Field
+
+from map4_pipeline.api.access import Exporter, Principal
+from map4_pipeline.api.context import Context, context_of
+from map4_pipeline.api.models import Strict
+from map4_pipeline.api.problems import Problem, not_found
+from map4_pipeline.api.routes.auth import note
+from map4_pipeline.reports.fields import chosen_fields
+from map4_pipeline.store import jobs
+from map4_pipeline.store.exports import KINDS
+from map4_pipeline.store.query import parse_query
+
+router = APIRouter(prefix="/api/export", tags=["export"])
+#: Exports of one user that may wait or run at once.
+MAX_OPEN = 5
+
+#: Names in addresses; `excel` is the requirements' name of xlsx.
+Format = StrEnum("Format", {name: name for name in ("excel", *KINDS)})  # type: ignore[misc]
+
+
+class ExportBody(Strict):
+    """Which tracks, and which of their fields."""
+
+    query: str = Field(
+        default="", max_length=2000, description="As in a search; empty: all.", examples=["genre:house bpm:120..128"]
+    )
+    fields: list[str] | None = Field(
+        default=None, max_length=100, description="Of csv, json, jsonl and parquet; null: all.", examples=[["path", "bpm", "key"]]
+    )
+
+
+class ExportJob(BaseModel):
+    """An export: how far it is, and where its file is once it is there."""
+
+    id: UUID
+    format: str
+    status: Literal["pending", "running", "completed", "failed", "cancelled"]
+    query: str
+    done: int = Field(description="Tracks written.")
+    total: int
+    size_bytes: int | None
+    duration_ms: int | None
+    error: str | None
+    created_at: datetime
+    completed_at: datetime | None
+    file: str | None = Field(description="Address of the file.")
+
+    @classmethod
+    def of(cls, job: jobs.Job) -> "ExportJob":
+        """Return what is shown of a job."""
+        ready = job.status == "completed"
+        return cls(
+            id=job.id,
+            format=job.request["format"],
+            status=job.status,
+            query=job.request.get("query", ""),
+            done=job.done,
+            total=job.total,
+            size_bytes=job.result.get("size_bytes"),
+            duration_ms=job.result.get("duration_ms"),
+            error=job.error_message,
+            created_at=job.created_at,
+            completed_at=job.completed_at,
+            file=f"/api/export/{job.id}/file" if ready else None,
+        )
+
+
+@router.post("/{format}", status_code=202)
+def create_export(request: Request, format: Format, principal: Exporter, body: ExportBody | None = None) -> ExportJob:
+    """Begin an export. It goes on by itself: ask for its state, then fetch its file."""
+    asked = body or ExportBody()
+    kind = "xlsx" if format.value == "excel" else format.value
+    parse_query(asked.query)
+    if asked.fields is not None and not KINDS[kind].takes_fields:
+        raise Problem(400, "invalid-fields", f"{format.value} has fields of its own.")
+    try:
+        chosen_fields(asked.fields)
+    except ValueError as error:
+        raise Problem(400, "invalid-fields", str(error)) from None
+    context = context_of(request)
+    granted = principal.library_ids
+    wanted = {
+        "format": kind,
+        "query": asked.query,
+        "fields": asked.fields,
+        "libraries": None if granted is None else sorted(granted),
+    }
+    with context.engine.begin() as conn:
+        mine = jobs.list_jobs(conn, user_id=principal.user.id, kind="export", limit=MAX_OPEN)
+        if sum(job.is_open for job in mine) >= MAX_OPEN:
+            raise Problem(429, "too-many-exports", f"{MAX_OPEN} of your exports wait or run. Wait for one, or cancel one.")
+        job = jobs.create_job(conn, "export", wanted, user_id=principal.user.id, request_id=request.state.request_id)
+        note(conn, request, "export", principal.user, target=kind, detail={"query": asked.query})
+    context.exporter.wake()
+    return ExportJob.of(job)
+
+
+@router.get("")
+def list_exports(request: Request, principal: Exporter) -> list[ExportJob]:
+    """List one's exports, the newest first."""
+    with context_of(request).engine.connect() as conn:
+        return [ExportJob.of(job) for job in jobs.list_jobs(conn, user_id=principal.user.id, kind="export")]
+
+
+@router.get("/{job_id}")
+def get_export(request: Request, job_id: UUID, principal: Exporter) -> ExportJob:
+    """Show how far an export is."""
+    return ExportJob.of(_mine(context_of(request), principal, job_id))
+
+
+@router.delete("/{job_id}")
+def cancel_export(request: Request, job_id: UUID, principal: Exporter) -> ExportJob:
+    """Cancel an export; no file is left. One that has ended stays as it is."""
+    context = context_of(request)
+    _mine(context, principal, job_id)
+    with context.engine.begin() as conn:
+        job = jobs.cancel_job(conn, job_id)
+    if job is None:
+        raise not_found(f"export {job_id}")
+    return ExportJob.of(job)
+
+
+@router.get("/{job_id}/file", response_class=FileResponse)
+def get_export_file(request: Request, job_id: UUID, principal: Exporter) -> FileResponse:
+    """Fetch the file of an export."""
+    context = context_of(request)
+    job = _mine(context, principal, job_id)
+    path = context.exporter.path_of(job)
+    if job.status != "completed" or not path.is_file():
+        raise Problem(404, "no-file", "The export has no file: it has not ended well, or the file was removed since.")
+    moment = re.sub(r"\D", "", job.created_at.strftime("%Y%m%d%H%M"))
+    return FileResponse(path, filename=f"map4-library-{moment}{path.suffix}")
+
+
+def _mine(context: Context, principal: Principal, job_id: UUID) -> jobs.Job:
+    """Return one of a user's exports; of another's nobody is told that it exists."""
+    with context.engine.begin() as conn:
+        job = jobs.get_job(conn, job_id)
+    if job is None or job.kind != "export" or job.user_id != principal.user.id:
+        raise not_found(f"export {job_id}")
+    return job

@@ -1,0 +1,118 @@
+"""Tempo: the readings that fit with their probabilities, refined to a fraction of a percent."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import scipy.fft
+
+from map4_pipeline.audio.event_rhythm import event_rhythm
+from map4_pipeline.audio.model import Candidate
+from map4_pipeline.audio.rhythm import Onsets, normalised
+from map4_pipeline.audio.spectra import RHYTHM_FPS, frame_view
+from map4_pipeline.audio.tempo_model import candidates, certainty, load_model
+from map4_pipeline.audio.tempogram import GRID, Tempogram, interpolate, tempogram
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+#: Below this height of the autocorrelation at the beat, onsets do not repeat: there is no beat. Noise gives 0.05 to 0.09.
+_MIN_PULSE = 0.12
+#: Onset strength that the strongest hundredth of the frames reaches in any music (0.5 to 2); a steady tone has 0.004.
+_MIN_FLUX = 0.05
+#: Seconds of the pieces whose spectrum gives the exact tempo, and the length they are padded to.
+_PIECE, _PADDED = 45, 1 << 16
+#: Readings reported beside the best.
+_ALTERNATIVES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Tempo:
+    """A tempo estimate.
+
+    Attributes
+    ----------
+    bpm, confidence : float or None
+        Beats a minute, and the probability that it is right, octave included.
+    alternatives : tuple of Candidate
+    reason : str
+        Why there is no tempo, else empty.
+    pulse : float
+        Height of the autocorrelation at the beat, its double or fourfold, in [0, 1]: how regular the onsets are.
+    curve : ndarray
+        Local tempo of every window of 12 s, 3 s apart, BPM.
+    """
+
+    bpm: float | None
+    confidence: float | None
+    alternatives: tuple[Candidate, ...]
+    reason: str
+    pulse: float
+    curve: "NDArray[np.float64]"
+
+
+def _none(reason: str) -> Tempo:
+    return Tempo(None, None, (), reason, 0.0, np.zeros(0))
+
+
+def estimate_tempo(onsets: Onsets) -> Tempo:
+    """Estimate the tempo of a track."""
+    if len(onsets.full) < 3 * RHYTHM_FPS:
+        return _none("too short for a tempo")
+    if float(np.percentile(onsets.full, 99)) < _MIN_FLUX:
+        return _none("no onsets: nothing in the sound marks a beat")
+    envelope = normalised(onsets.full)
+    full, low = tempogram(envelope), tempogram(normalised(onsets.low))
+    tempi, features = candidates(full, low, event_rhythm(onsets.events))
+    probability = load_model().probabilities(features)
+    order = np.argsort(-probability, kind="stable")
+    best = tempi[int(order[0])]
+    height = pulse(full, best)
+    if height < _MIN_PULSE:
+        return _none("no beat found: the onsets do not repeat at a steady distance")
+    spectrum = long_spectrum(envelope)
+    bpm = refine(spectrum, best)
+    alternatives = tuple(
+        Candidate(round(refine(spectrum, tempi[int(k)]), 2), round(float(probability[k]), 4))
+        for k in order[1 : 1 + _ALTERNATIVES]
+    )
+    confidence = certainty(float(probability[order[0]]), height)
+    return Tempo(bpm, confidence, alternatives, "", min(1.0, height), _local_tempo(full.score, bpm))
+
+
+def pulse(full: Tempogram, bpm: float) -> float:
+    """Return the height of the autocorrelation at the beat, its double or fourfold.
+
+    Kick and snare alternate: where beats repeat, half a bar or a bar may repeat better than the beat.
+    """
+    return max(full.at_lag(beats, bpm) for beats in (1, 2, 4))
+
+
+def long_spectrum(envelope: "NDArray[np.float32]") -> "NDArray[np.float32]":
+    """Return the summed magnitude spectrum of pieces of 45 s, zero-padded, shape (1, bins)."""
+    length = int(min(len(envelope), RHYTHM_FPS * _PIECE))
+    window = np.hanning(length).astype(np.float32)
+    magnitude = np.zeros((1, _PADDED // 2 + 1), np.float32)
+    for piece in frame_view(np.ascontiguousarray(envelope), length, length):
+        magnitude[0] += np.abs(scipy.fft.rfft(piece * window, _PADDED))
+    return magnitude
+
+
+def refine(spectrum: "NDArray[np.float32]", bpm: float) -> float:
+    """Sharpen a tempo within 2.5%: the maximum of the sum over its 1st, 2nd, 4th and 8th harmonic in `long_spectrum`."""
+    near = bpm * np.linspace(0.975, 1.025, 201)
+    total = np.zeros(len(near))
+    for k, weight in ((1, 1.0), (2, 0.7), (4, 0.4), (8, 0.3)):
+        total += weight * interpolate(spectrum, near / 60 * k * _PADDED / RHYTHM_FPS)[0]
+    best = int(np.argmax(total))
+    if not 0 < best < len(near) - 1:
+        return float(near[best])
+    left, middle, right = total[best - 1 : best + 2]
+    shift = 0.5 * (left - right) / min(left - 2 * middle + right, -1e-12)
+    return float(near[best] + np.clip(shift, -0.5, 0.5) * (near[1] - near[0]))
+
+
+def _local_tempo(windows: "NDArray[np.float32]", bpm: float) -> "NDArray[np.float64]":
+    """Return the best tempo of each window within 12% of the track's (further off is another metrical level, not a change)."""
+    near = np.flatnonzero(np.abs(np.log(GRID / bpm)) < 0.12)
+    return np.asarray(GRID[near][np.argmax(windows[:, near], axis=1)])

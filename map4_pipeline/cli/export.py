@@ -1,0 +1,127 @@
+"""`map4 export`: tracks as files for other programs."""
+
+import sys
+from pathlib import Path
+
+import click
+
+_HELP = """Export the tracks that a query finds; without one, all that are there and analysed.
+
+\b
+  map4 export --format csv
+  map4 export --format parquet 'genre:house bpm:120..128' --output house.parquet
+  map4 export --format rekordbox --path-map /music=/Users/me/Music
+"""
+
+
+@click.command(help=_HELP)
+@click.argument("words", nargs=-1)
+@click.option("--format", "kind", metavar="NAME", help="What to write (--list names them). Default: by the ending of --output.")
+@click.option("--output", type=click.Path(path_type=Path), help="The file. Default: library.* in MAP4_HOME/exports.")
+@click.option("--fields", help="Only these fields, with commas between (csv, json, jsonl, parquet).")
+@click.option("--playlist", help="Only this playlist's tracks, by its name or number (rekordbox, traktor, m3u8).")
+@click.option(
+    "--path-map", "path_map", multiple=True, metavar="FROM=TO", help="Where the other program finds the files; repeatable."
+)
+@click.option(
+    "--key-notation", "notation", type=click.Choice(["musical", "camelot", "open"]), help="Am, 8A or 1m (rekordbox, traktor)."
+)
+@click.option("--new", "new", is_flag=True, help="Add a playlist of what came since the last such export (m3u8: only that).")
+@click.option("--measured", is_flag=True, help="BPM, key and grid as measured, also where an import has the DJ's.")
+@click.option("--list", "only_list", is_flag=True, help="List formats and fields, and stop.")
+@click.option("--schema", "only_schema", is_flag=True, help="Print the JSON Schema of exported tracks, and stop.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object about the file that was written.")
+def export(
+    words: tuple[str, ...],
+    kind: str | None,
+    output: Path | None,
+    fields: str | None,
+    playlist: str | None,
+    path_map: tuple[str, ...],
+    notation: str | None,
+    new: bool,
+    measured: bool,
+    only_list: bool,
+    only_schema: bool,
+    as_json: bool,
+) -> None:
+    """Export tracks."""
+    from map4_pipeline.cli import lines
+    from map4_pipeline.cli.console import folder_text, make_console
+    from map4_pipeline.reports.fields import FIELDS, chosen_fields, json_schema
+    from map4_pipeline.reports.interchange.places import PathMap
+    from map4_pipeline.settings import settings
+    from map4_pipeline.store.database import open_database
+    from map4_pipeline.store.exports import KINDS, ExportRequest, run_export
+    from map4_pipeline.store.playlists import find_playlist
+    from map4_pipeline.store.query import QueryError
+
+    if only_schema:
+        lines.write(lines.to_json(json_schema(), indent=2) + "\n")
+        return
+    if only_list:
+        for name, known in KINDS.items():
+            click.echo(f"{name:<10} {known.meaning}")
+        click.echo("\nFields of csv, json, jsonl and parquet:")
+        for field in FIELDS:
+            click.echo(f"  {field.name:<18} {field.meaning}")
+        return
+    kind = kind or _by_ending(output)
+    if kind not in KINDS:
+        raise click.UsageError(f"There is no format {kind!r}. Formats: {', '.join(KINDS)}.")
+    if fields and not KINDS[kind].takes_fields:
+        raise click.UsageError(f"--fields is for csv, json, jsonl and parquet; {kind} has fields of its own.")
+    if (playlist or path_map or notation) and not KINDS[kind].is_deck:
+        raise click.UsageError(f"--playlist, --path-map and --key-notation are for rekordbox, traktor and m3u8, not for {kind}.")
+    if new and not KINDS[kind].is_deck:
+        raise click.UsageError(f"--new is for rekordbox, traktor and m3u8, not for {kind}.")
+    if new and playlist is not None:
+        raise click.UsageError("--new and --playlist do not go together: what is new is a playlist of its own.")
+    if measured and kind not in ("rekordbox", "traktor"):
+        raise click.UsageError(f"--measured is for rekordbox and traktor, not for {kind}.")
+    try:
+        PathMap(path_map)
+        chosen = chosen_fields([name.strip() for name in fields.split(",")] if fields else None)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    configured = settings()
+    target = (output or configured.home / "exports" / f"library{KINDS[kind].ending}").expanduser()
+    if target.is_dir():
+        target = target / f"library{KINDS[kind].ending}"
+    engine = open_database(configured)
+    console = make_console(stderr=True)
+    try:
+        number = None
+        if playlist is not None:
+            with engine.connect() as conn:
+                number = find_playlist(conn, playlist).id
+        query = " ".join(words)
+        request = ExportRequest(
+            kind, query, chosen, playlist=number, path_map=path_map, notation=notation, new=new, measured=measured
+        )
+        with console.status("Exporting ...") as status:
+            written = run_export(
+                engine, request, target, progress=lambda done, total: status.update(f"Exporting: {done:,} of {total:,} tracks")
+            )
+    except QueryError as error:
+        click.echo(str(error), err=True)
+        sys.exit(2)
+    finally:
+        engine.dispose()
+    if as_json:
+        facts = {"format": written.format, "path": folder_text(written.path), "size_bytes": written.size_bytes}
+        lines.write_json(facts | {"duration_ms": written.duration_ms})
+        return
+    make_console().print(folder_text(written.path), soft_wrap=True)
+
+
+def _by_ending(output: Path | None) -> str:
+    """Return the format that a file's ending means."""
+    from map4_pipeline.store.exports import KINDS
+
+    if output is None:
+        raise click.UsageError(f"Say what to write: --format {'|'.join(KINDS)}, or --output with an ending.")
+    found = [name for name, kind in KINDS.items() if kind.ending == output.suffix.lower()]
+    if not found:
+        raise click.UsageError(f"The ending {output.suffix!r} is of no format. Say which: --format {'|'.join(KINDS)}.")
+    return found[0]

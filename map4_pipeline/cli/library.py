@@ -1,0 +1,127 @@
+"""`map4 library`: the registered roots."""
+
+import os
+from pathlib import Path
+
+import click
+
+#: Of the files that are looked for in a new place, so many have to be there.
+_ENOUGH = 0.5
+
+
+@click.group()
+def library() -> None:
+    """List the registered library roots, tell MAP4 that one was moved, watch or remove one.
+
+    `map4 ingest FOLDER` registers one.
+    """
+
+
+@library.command("list")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+def list_(as_json: bool) -> None:
+    """List the libraries with their tracks and how their last scan ended."""
+    from map4_pipeline.cli import lines
+    from map4_pipeline.cli.console import make_console
+    from map4_pipeline.cli.show import library_lines
+    from map4_pipeline.cli.status import library_json
+    from map4_pipeline.settings import settings
+    from map4_pipeline.store.database import open_database
+    from map4_pipeline.store.overview import library_overviews
+
+    engine = open_database(settings())
+    with engine.connect() as conn:
+        found = [library_json(overview) for overview in library_overviews(conn)]
+    engine.dispose()
+    if as_json:
+        for item in found:
+            lines.write_json(item)
+    elif found:
+        library_lines(make_console(), found)
+    else:
+        click.echo("No library is registered yet. Begin with: map4 ingest ~/Music")
+
+
+@library.command()
+@click.argument("slug")
+@click.argument("new_root", type=click.Path(path_type=Path))
+@click.option("--force", is_flag=True, help="Even if the new folder does not hold the library's files.")
+def relocate(slug: str, new_root: Path, force: bool) -> None:
+    """Tell MAP4 that the library SLUG now lies at NEW_ROOT; its tracks keep their ids and analyses.
+
+    No file is moved or changed. `map4 library list` shows the slugs.
+    """
+    from map4_pipeline.cli.console import folder_text, make_console, printable
+    from map4_pipeline.settings import settings
+    from map4_pipeline.store.database import open_database
+    from map4_pipeline.store.errors import StoreError
+    from map4_pipeline.store.libraries import library_by_slug, relocate_library, sample_paths
+
+    if not new_root.is_dir():
+        raise click.UsageError(f"{folder_text(new_root)} {'is not a folder' if new_root.exists() else 'does not exist'}.")
+    configured = settings()
+    engine = open_database(configured)
+    try:
+        with engine.begin() as conn:
+            found = library_by_slug(conn, slug)
+            expected = sample_paths(conn, found)
+            there = sum(os.path.lexists(os.path.join(os.fsencode(new_root), path)) for path in expected)
+            if there < _ENOUGH * len(expected) and not force:
+                raise StoreError(
+                    f"Of {len(expected)} files of '{found.name}' that were looked for, {there} are in {folder_text(new_root)}. "
+                    "Nothing was changed. Is it the right folder? With --force it is taken all the same."
+                )
+            moved = relocate_library(conn, found, new_root, configured.path_map)
+    finally:
+        engine.dispose()
+    console = make_console()
+    console.print(f"{printable(moved.name)}: {found.root_text} is now {moved.root_text}", soft_wrap=True)
+    console.print("Next        map4 ingest        looks at the files in their new place")
+
+
+@library.command()
+@click.argument("slug")
+@click.argument("switch", type=click.Choice(["on", "off"]))
+def watch(slug: str, switch: str) -> None:
+    """Let the sensor `watched_folders` look at the library SLUG, or not."""
+    from map4_pipeline.settings import settings
+    from map4_pipeline.store.database import open_database
+    from map4_pipeline.store.libraries import library_by_slug, set_watched
+
+    engine = open_database(settings())
+    try:
+        with engine.begin() as conn:
+            set_watched(conn, library_by_slug(conn, slug), switch == "on")
+    finally:
+        engine.dispose()
+    said = "watched" if switch == "on" else "no longer watched; `map4 ingest` and the nightly refresh look at it"
+    click.echo(f"{slug} is {said}.")
+
+
+@library.command()
+@click.argument("slug")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def remove(slug: str, yes: bool) -> None:
+    """Forget the library SLUG: its tracks, folders and scans, and their places in playlists. No file is touched.
+
+    The analyses are kept: should the same music be ingested again, nothing is decoded anew.
+    """
+    from map4_pipeline.settings import settings
+    from map4_pipeline.store.database import open_database
+    from map4_pipeline.store.libraries import library_by_slug, library_size, remove_library
+    from map4_pipeline.store.statistics import refresh_statistics
+
+    engine = open_database(settings())
+    try:
+        with engine.connect() as conn:
+            found = library_by_slug(conn, slug)
+            tracks, places = library_size(conn, found)
+        what = f"the library '{slug}' ({found.root_text}) with {tracks:,} tracks and {places:,} places in playlists"
+        if not yes:
+            click.confirm(f"Forget {what}? No file is touched.", abort=True)
+        with engine.begin() as conn:
+            remove_library(conn, found)
+        refresh_statistics(engine)
+    finally:
+        engine.dispose()
+    click.echo(f"Forgotten: {what}.")

@@ -1,0 +1,91 @@
+"""`map4 queue`: ask for files or folders to be analysed by the running pipeline, see how that stands, take it back."""
+
+import os
+import sys
+
+import click
+
+
+@click.group()
+def queue() -> None:
+    """Ask a running `map4 up` to analyse files or folders, by priority. It looks at the queue every MAP4_WATCH_SECONDS."""
+
+
+@queue.command()
+@click.argument("paths", nargs=-1, required=True, type=click.Path())
+@click.option("--priority", type=click.IntRange(1, 9), default=5, show_default=True, help="1 is the most urgent.")
+def add(paths: tuple[str, ...], priority: int) -> None:
+    """Put files or folders of registered libraries into the queue."""
+    from map4_pipeline.library.keys import escape_path
+    from map4_pipeline.settings import settings
+    from map4_pipeline.store import queue as store
+    from map4_pipeline.store.database import open_database
+
+    for path in paths:
+        if not os.path.lexists(path):
+            raise click.UsageError(f"{escape_path(os.fsencode(path))} does not exist.")
+    found = [escape_path(_absolute(os.fsencode(path))) for path in paths]
+    engine = open_database(settings())
+    with engine.begin() as conn:
+        ids = store.enqueue(conn, found, priority)
+    engine.dispose()
+    for id_, path in zip(ids, found, strict=True):
+        click.echo(f"{id_}  {path}")
+
+
+def _absolute(path: bytes) -> bytes:
+    """Return the path with links in its folders resolved, as libraries are registered; a link itself stays one."""
+    folder, name = os.path.split(os.path.abspath(path))
+    return os.path.join(os.path.realpath(folder), name)
+
+
+@queue.command("list")
+@click.option("--status", type=click.Choice(["pending", "running", "completed", "failed", "cancelled"]), help="Only these.")
+@click.option("--limit", type=click.IntRange(1), default=100, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+def list_(status: str | None, limit: int, as_json: bool) -> None:
+    """List the queue: what is being worked on, what waits, what is done."""
+    from dataclasses import asdict
+
+    from map4_pipeline.cli import lines
+    from map4_pipeline.cli.console import make_console, printable
+    from map4_pipeline.settings import settings
+    from map4_pipeline.store import queue as store
+    from map4_pipeline.store.database import open_database
+
+    engine = open_database(settings())
+    with engine.connect() as conn:
+        entries = store.entries(conn, status, limit)
+    engine.dispose()
+    if as_json:
+        for entry in entries:
+            moments = {name: value.isoformat() for name, value in asdict(entry).items() if hasattr(value, "isoformat")}
+            lines.write_json(asdict(entry) | moments)
+        return
+    console = make_console()
+    if not entries:
+        console.print("The queue is empty. `map4 queue add FILE` asks for a file to be analysed.")
+    for entry in entries:
+        console.print(f"{entry.id:>6}  {entry.status:<9}  {entry.priority}  {printable(entry.file_path)}", soft_wrap=True)
+        if entry.error_message:
+            console.print(f"        {printable(entry.error_message)}", style="yellow", soft_wrap=True)
+
+
+@queue.command()
+@click.argument("ids", nargs=-1, required=True, type=int)
+def cancel(ids: tuple[int, ...]) -> None:
+    """Take rows of the queue back by their numbers. What a run has in hand it finishes."""
+    from map4_pipeline.settings import settings
+    from map4_pipeline.store import queue as store
+    from map4_pipeline.store.database import open_database
+
+    engine = open_database(settings())
+    with engine.begin() as conn:
+        cancelled = store.cancel(conn, ids)
+    engine.dispose()
+    left = sorted(set(ids) - set(cancelled))
+    if cancelled:
+        click.echo(f"Cancelled: {', '.join(map(str, cancelled))}")
+    if left:
+        click.echo(f"Not there, or done already: {', '.join(map(str, left))}", err=True)
+        sys.exit(1)

@@ -1,0 +1,195 @@
+"""The vectors of a whole library in memory, and the tracks in it that are nearest to one: exact, a pass over all.
+
+A million tracks take 100 MB and some 30 ms. Columns lie one after the other, so that a pass works on a piece of one column that
+fits the processor's cache.
+"""
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from map4_pipeline.hamms.mixing import UNKNOWN_KEY, TransitionRules
+from map4_pipeline.hamms.similarity import COLUMNS, GROUP_WEIGHTS, GROUPS
+from map4_pipeline.hamms.transition_table import MixTable, scores_between
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Singles = NDArray[np.float32]
+    Places = NDArray[np.int64]
+
+#: What mixing needs of a track, as columns: log2 of the tempo over 120 BPM, the place of the key, how sure each is, and the rest.
+MIX_COLUMNS = ("octaves", "bpm_confidence", "key", "key_confidence", "energy", "loudness_lufs")
+_BLOCK = 32_768
+
+
+class NearestTable:
+    """Embeddings by track id, in the order of the ids. Not safe against changes by another thread."""
+
+    def __init__(self) -> None:
+        self._size = 0
+        self._ids: Places = np.empty(0, np.int64)
+        self._points: Singles = np.empty((len(COLUMNS), 0), np.float32)
+        self._mix: Singles = np.empty((len(MIX_COLUMNS), 0), np.float32)
+        self._partial: Places = np.empty(0, np.int64)
+        self._partial_points: Singles = np.empty((len(COLUMNS), 0), np.float32)
+
+    def __len__(self) -> int:
+        return self._size
+
+    @property
+    def ids(self) -> "Places":
+        """The tracks' ids, rising."""
+        return self._ids[: self._size]
+
+    @property
+    def size_bytes(self) -> int:
+        """Memory taken."""
+        return self._ids.nbytes + self._points.nbytes + self._mix.nbytes + self._partial.nbytes + self._partial_points.nbytes
+
+    def put(self, ids: "Places", points: "Singles", mix: "Singles") -> None:
+        """Add tracks, or replace what is known of them.
+
+        Parameters
+        ----------
+        ids : array, shape (m,)
+            Each once.
+        points : array, shape (m, 15)
+            Embeddings; a row of NaN is a track without a vector, which is never found.
+        mix : array, shape (m, 6)
+            The columns of `MIX_COLUMNS`, NaN where a value is unknown.
+        """
+        if not len(ids):
+            return
+        order = np.argsort(ids, kind="stable")
+        ids, points, mix = ids[order], points[order], mix[order]
+        known = self.ids
+        places = np.searchsorted(known, ids)
+        old = np.zeros(len(ids), bool)
+        inside = places < len(known)
+        old[inside] = known[places[inside]] == ids[inside]
+        self._points[:, places[old]] = points[old].T
+        self._mix[:, places[old]] = mix[old].T
+        new = ~old
+        if new.any():
+            self._extend(ids[new], points[new], mix[new])
+        self._note_partial(np.flatnonzero(np.isnan(self._points[:, : self._size]).any(axis=0)))
+
+    def _note_partial(self, places: "Places") -> None:
+        self._partial = places
+        self._partial_points = self._points[:, places]
+
+    def _extend(self, ids: "Places", points: "Singles", mix: "Singles") -> None:
+        behind = not self._size or ids[0] > self._ids[self._size - 1]
+        size = self._size + len(ids)
+        if size > len(self._ids):
+            # An eighth more than is needed: a library grows by many small commits.
+            room = size + size // 8
+            for name in ("_ids", "_points", "_mix"):
+                held = getattr(self, name)
+                grown = np.empty((*held.shape[:-1], room), held.dtype)
+                grown[..., : self._size] = held[..., : self._size]
+                setattr(self, name, grown)
+        part = slice(self._size, size)
+        self._ids[part], self._points[:, part], self._mix[:, part] = ids, points.T, mix.T
+        self._size = size
+        if not behind:
+            order = np.argsort(self.ids, kind="stable")
+            self._ids[:size] = self._ids[order]
+            for table in (self._points, self._mix):
+                for column in table:
+                    column[:size] = column[order]
+
+    def get(self, id_: int) -> "tuple[Singles, Singles] | None":
+        """Return the embedding of a track and its columns for mixing, None when it is not there."""
+        place = int(np.searchsorted(self.ids, id_))
+        if place == self._size or self._ids[place] != id_:
+            return None
+        return self._points[:, place].copy(), self._mix[:, place].copy()
+
+    def drop(self, ids: "Places") -> None:
+        """Forget tracks; ids that are not there do no harm."""
+        places = self.places(ids)
+        self._points[:, places] = math.nan
+        self._note_partial(np.union1d(self._partial, places))
+
+    def places(self, ids: "Places") -> "Places":
+        """Return where tracks are, those that are there."""
+        wanted = np.unique(ids)
+        found = np.searchsorted(self.ids, wanted)
+        inside = found < self._size
+        found, wanted = found[inside], wanted[inside]
+        return np.asarray(found[self.ids[found] == wanted])
+
+    def distances(self, point: "Singles") -> "Singles":
+        """Return how far each track is from an embedding: 1 - similarity, infinite where nothing is in common."""
+        groups = [(first, last, weight) for (first, last), weight in zip(GROUPS, GROUP_WEIGHTS, strict=True)]
+        groups = [(first, last, weight) for first, last, weight in groups if np.isfinite(point[first:last]).all()]
+        found = np.zeros(self._size, np.float32)
+        total = sum(weight for *_, weight in groups)
+        if not total:
+            return found + np.float32(math.inf)
+        part = np.empty(min(_BLOCK, self._size), np.float32)
+        more = np.empty_like(part)
+        for start in range(0, self._size, _BLOCK):
+            end = min(start + _BLOCK, self._size)
+            block, one, other = found[start:end], part[: end - start], more[: end - start]
+            for first, last, weight in groups:
+                np.subtract(self._points[first, start:end], point[first], out=one)
+                if last - first == 1:
+                    np.abs(one, out=one)
+                else:
+                    np.multiply(one, one, out=one)
+                    for column in range(first + 1, last):
+                        np.subtract(self._points[column, start:end], point[column], out=other)
+                        np.multiply(other, other, out=other)
+                        one += other
+                    np.sqrt(one, out=one)
+                np.sqrt(one, out=one)
+                one *= np.float32(weight / total)
+                block += one
+        if len(self._partial):
+            found[self._partial] = self._partial_distances(point, groups)
+        return found
+
+    def _partial_distances(self, point: "Singles", groups: list[tuple[int, int, float]]) -> "Singles":
+        """Return the distances of the tracks that lack a dimension, over what they have."""
+        points = self._partial_points
+        found, total = np.zeros(points.shape[1], np.float32), np.zeros(points.shape[1], np.float32)
+        for first, last, weight in groups:
+            squared = (points[first] - point[first]) ** 2
+            for column in range(first + 1, last):
+                squared += (points[column] - point[column]) ** 2
+            apart = np.sqrt(np.sqrt(squared))
+            known = ~np.isnan(apart)
+            found += np.where(known, apart, 0) * np.float32(weight)
+            total += known * np.float32(weight)
+        return np.where(total > 0, found / np.where(total > 0, total, 1), np.float32(math.inf))
+
+    def mix_distances(self, mix: "Singles", rules: TransitionRules) -> "Singles":
+        """Return 1 - the score of the transition from a track (its `MIX_COLUMNS`) to each; infinite for forgotten ones."""
+        first = _mix_table(mix[:, None])
+        found = np.empty(self._size, np.float32)
+        for start in range(0, self._size, _BLOCK):
+            end = min(start + _BLOCK, self._size)
+            found[start:end] = 1 - scores_between(first, _mix_table(self._mix[:, start:end]), rules)[0]
+        empty = self._partial[np.isnan(self._partial_points).all(axis=0)]
+        found[empty] = math.inf
+        return found
+
+    def closest(self, distances: "Singles", count: int) -> "Places":
+        """Return the places of the nearest, nearest first, equal ones by id."""
+        count = min(count, self._size)
+        if count < 1:
+            return np.empty(0, np.int64)
+        last = np.partition(distances, count - 1)[count - 1]
+        near = np.flatnonzero(distances <= last if np.isfinite(last) else np.isfinite(distances))
+        order = np.argsort(distances[near], kind="stable")[:count]
+        return np.asarray(near[order])
+
+
+def _mix_table(columns: "Singles") -> MixTable:
+    octaves, bpm_confidence, key, key_confidence, energy, loudness = columns
+    places = np.where(np.isnan(key), UNKNOWN_KEY, key).astype(np.int8)
+    return MixTable(np.zeros(len(key), np.int64), octaves, bpm_confidence, places, key_confidence, energy, loudness)

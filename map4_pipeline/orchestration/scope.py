@@ -1,0 +1,65 @@
+"""What a run covers, read from its partitions and tags."""
+
+from collections.abc import Mapping
+
+from dagster import AssetExecutionContext, AssetKey, OpExecutionContext
+
+from map4_pipeline.ingest.scan import ScanOptions
+from map4_pipeline.ingest.workbench import Scope, Workbench
+from map4_pipeline.store.libraries import Library, all_libraries
+
+#: `{library id}:{scan id}` pairs: the run is part of a scan that `map4 ingest` opened.
+SCANS_TAG = "map4/scans"
+RETRY_TAG = "map4/retry_failed"
+VERIFY_TAG = "map4/verify"
+LOSS_TAG = "map4/confirm_loss"
+#: Library ids that a refresh is about, with commas between; all libraries where the tag is not there.
+LIBRARIES_TAG = "map4/libraries"
+#: "true": whoever started the run renews what is downstream too, so that no automation condition has to.
+WHOLE_LINE_TAG = "map4/whole_line"
+#: Process that executes the run itself (`map4 ingest`), as `host:pid:start time`.
+OWNER_TAG = "map4/owner"
+
+
+def scan_ids_of(tags: Mapping[str, str]) -> dict[int, int]:
+    """Return {library id: scan id} from a run's tags."""
+    pairs = (pair.split(":") for pair in tags.get(SCANS_TAG, "").split(",") if pair)
+    return {int(library): int(scan) for library, scan in pairs}
+
+
+def scans_tag(scan_ids: dict[int, int]) -> str:
+    """Return the tag's value for some scans."""
+    return ",".join(f"{library}:{scan}" for library, scan in sorted(scan_ids.items()))
+
+
+def scope_of(context: AssetExecutionContext, bench: Workbench) -> Scope:
+    """Return the directories, roots and scans of a run over partitions."""
+    return bench.scope(context.partition_keys, context.run_id, scan_ids_of(dict(context.run.tags)))
+
+
+def close_partial_scans(context: AssetExecutionContext, bench: Workbench, scope: Scope, *downstream: str) -> None:
+    """Close the scans of a run in which none of the assets that follow was chosen; the last of them does it otherwise."""
+    # Empty where a job runs as a whole.
+    chosen = context.run.asset_selection
+    if chosen and chosen.isdisjoint(AssetKey(name) for name in downstream):
+        bench.close_partial_scans(scope)
+
+
+def options_of(context: AssetExecutionContext | OpExecutionContext) -> ScanOptions:
+    """Return how the run treats what is known."""
+    tags = context.run.tags
+    flags = (tags.get(name) == "true" for name in (RETRY_TAG, VERIFY_TAG, LOSS_TAG))
+    return ScanOptions(*flags)
+
+
+def libraries_of(context: OpExecutionContext, bench: Workbench) -> list[Library]:
+    """Return the libraries that a refresh is about."""
+    with bench.engine.connect() as conn:
+        libraries = all_libraries(conn)
+    wanted = context.run.tags.get(LIBRARIES_TAG)
+    return libraries if wanted is None else [library for library in libraries if str(library.id) in wanted.split(",")]
+
+
+def loss_confirmed(context: OpExecutionContext) -> bool:
+    """Return whether the user has said that what is gone is meant to be gone."""
+    return context.run.tags.get(LOSS_TAG) == "true"

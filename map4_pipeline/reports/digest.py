@@ -1,0 +1,139 @@
+"""What a report on paper or on one page shows of single tracks, chosen in one pass.
+
+A report cannot list 100,000 tracks, so it keeps the first ones, the most doubtful and the ones whose tags disagree; each list is
+bounded, whatever the library's size.
+"""
+
+import heapq
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from map4_pipeline.reports import tagcheck
+from map4_pipeline.reports.model import DuplicateGroup, Failure, LibrarySnapshot, TrackRow
+from map4_pipeline.reports.statistics import DOUBTFUL_BELOW, finite
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """A tag that disagrees with the measured value; `kind` is "ratio", "different" (tempo) or "key"."""
+
+    row: TrackRow
+    kind: str
+    tag: str
+    measured: str
+
+
+@dataclass(slots=True)
+class Digest:
+    """Bounded selections of a library's tracks and the true totals beside them.
+
+    Attributes
+    ----------
+    tracks : list of TrackRow
+        The first ones in the snapshot's order.
+    track_total : int
+    doubtful : list of TrackRow
+        The least certain tempo or key first.
+    conflicts : list of Conflict
+        Those measured with most confidence first: there the tag is most likely wrong.
+    duplicates, failures
+        The first ones.
+    duplicate_total, duplicate_files, failure_total : int
+    """
+
+    tracks: list[TrackRow] = field(default_factory=list)
+    track_total: int = 0
+    doubtful: list[TrackRow] = field(default_factory=list)
+    doubtful_total: int = 0
+    conflicts: list[Conflict] = field(default_factory=list)
+    conflict_total: int = 0
+    duplicates: list[DuplicateGroup] = field(default_factory=list)
+    duplicate_total: int = 0
+    duplicate_files: int = 0
+    failures: list[Failure] = field(default_factory=list)
+    failure_total: int = 0
+
+
+class _Best(Generic[T]):
+    """The `limit` items of lowest rank seen so far, in a heap of that size."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.total = 0
+        self._heap: list[tuple[float, int, T]] = []
+
+    def add(self, rank: float, item: T) -> None:
+        self.total += 1
+        # The running number keeps the order of equals and spares comparing the items.
+        entry = (-rank, -self.total, item)
+        if len(self._heap) < self.limit:
+            heapq.heappush(self._heap, entry)
+        elif entry[:2] > self._heap[0][:2]:
+            heapq.heapreplace(self._heap, entry)
+
+    def items(self) -> list[T]:
+        return [entry[2] for entry in sorted(self._heap, key=lambda entry: (-entry[0], -entry[1]))]
+
+
+def least_certain(row: TrackRow) -> float | None:
+    """Return the lower of the confidences in tempo and key that were measured; None when neither was."""
+    pairs = ((row.bpm, row.bpm_confidence), (row.key, row.key_confidence))
+    known = [confidence for value, raw in pairs if value is not None and (confidence := finite(raw)) is not None]
+    return min(known, default=None)
+
+
+def conflicts_of(row: TrackRow) -> list[Conflict]:
+    """Return where a track's tags disagree with what was measured."""
+    found = []
+    if kind := tagcheck.bpm_conflict(row.bpm, row.tags_bpm):
+        found.append(Conflict(row, kind, f"{row.tags_bpm:g} BPM", f"{row.bpm:.1f} BPM"))
+    if claimed := tagcheck.key_conflict(row.camelot, row.tags_key):
+        found.append(Conflict(row, "key", _written(row.tags_key, claimed), f"{row.key} ({row.camelot})"))
+    return found
+
+
+def _written(tag: str | None, code: str) -> str:
+    """Return a key as the tag writes it, with its code unless the tag is one."""
+    written = (tag or "").strip()
+    return code if written.upper().lstrip("0") == code else f"{written} ({code})"
+
+
+def digest(
+    snapshot: LibrarySnapshot,
+    *,
+    max_tracks: int,
+    max_review: int,
+    max_duplicates: int,
+    max_failures: int,
+) -> Digest:
+    """Stream the snapshot once and keep what a report of bounded length shows."""
+    result = Digest()
+    doubtful = _Best[TrackRow](max_review)
+    conflicts = _Best[Conflict](max_review)
+    for row in snapshot.tracks():
+        if result.track_total < max_tracks:
+            result.tracks.append(row)
+        result.track_total += 1
+        if row.status == "failed":
+            continue
+        certainty = least_certain(row)
+        if certainty is not None and certainty < DOUBTFUL_BELOW:
+            doubtful.add(certainty, row)
+        for conflict in conflicts_of(row):
+            confidence = row.key_confidence if conflict.kind == "key" else row.bpm_confidence
+            conflicts.add(-(finite(confidence) or 0.0), conflict)
+    result.doubtful, result.doubtful_total = doubtful.items(), doubtful.total
+    result.conflicts, result.conflict_total = conflicts.items(), conflicts.total
+    for failure in snapshot.iterate_failures():
+        result.failure_total += 1
+        if len(result.failures) < max_failures:
+            result.failures.append(Failure(*failure))
+    for group in snapshot.iterate_duplicates():
+        kept = DuplicateGroup(*group)
+        result.duplicate_total += 1
+        result.duplicate_files += len(kept.members)
+        if len(result.duplicates) < max_duplicates:
+            result.duplicates.append(kept)
+    return result

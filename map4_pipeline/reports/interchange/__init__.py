@@ -1,0 +1,1 @@
+"""Files that DJ programs and players read and write: rekordbox XML, Traktor NML, M3U8."""

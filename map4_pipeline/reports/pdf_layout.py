@@ -1,0 +1,192 @@
+"""Pages, paragraphs and tables of the PDF: the typography, without the content."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from reportlab.lib.colors import HexColor
+from reportlab.lib.enums import TA_RIGHT
+from reportlab.lib.pagesizes import A4
+from reportlab.lib.styles import ParagraphStyle
+from reportlab.lib.units import mm
+from reportlab.pdfgen.canvas import Canvas
+from reportlab.platypus import BaseDocTemplate, Frame, PageTemplate, Paragraph, Table, TableStyle
+from reportlab.platypus.flowables import Flowable
+from reportlab.platypus.tableofcontents import TableOfContents
+
+from map4_pipeline.reports import fontstack, palette
+
+PAGE_WIDTH, PAGE_HEIGHT = A4
+MARGIN = 18 * mm
+#: Width of the text, points.
+MEASURE = PAGE_WIDTH - 2 * MARGIN
+
+_BASE = {"fontName": fontstack.REGULAR, "textColor": HexColor(palette.INK)}
+BODY = ParagraphStyle("body", fontSize=9.5, leading=13.5, spaceAfter=5, **_BASE)
+SMALL = ParagraphStyle("small", parent=BODY, fontSize=8, leading=11, textColor=HexColor(palette.MUTED))
+HEADING = ParagraphStyle(
+    "heading", parent=BODY, fontName=fontstack.BOLD, fontSize=19, leading=24, spaceBefore=2, spaceAfter=7, keepWithNext=1
+)
+SUBHEADING = ParagraphStyle(
+    "subheading", parent=BODY, fontName=fontstack.BOLD, fontSize=11.5, leading=15, spaceBefore=11, spaceAfter=4, keepWithNext=1
+)
+EMPTY = ParagraphStyle(
+    "empty",
+    parent=BODY,
+    textColor=HexColor(palette.MUTED),
+    backColor=HexColor(palette.SHADE),
+    borderPadding=(9, 10, 9, 10),
+    leftIndent=10,
+    rightIndent=10,
+    spaceBefore=10,
+    spaceAfter=14,
+)
+CELL = ParagraphStyle("cell", parent=BODY, fontSize=7.6, leading=9.6, spaceAfter=0)
+CELL_RIGHT = ParagraphStyle("cell-right", parent=CELL, alignment=TA_RIGHT)
+CELL_BOLD = ParagraphStyle("cell-bold", parent=CELL, fontName=fontstack.BOLD)
+_CONTENTS = ParagraphStyle("contents", parent=BODY, fontSize=11, leading=23)
+
+
+class Heading(Paragraph):  # type: ignore[misc]
+    """A section's title that enters itself into the contents and the outline."""
+
+    def __init__(self, title: str, anchor: str) -> None:
+        super().__init__(f'<a name="{anchor}"/>{fontstack.markup(title, fontstack.BOLD)}', HEADING)
+        self.section_title = title
+        self.anchor = anchor
+
+
+class ReportDocument(BaseDocTemplate):  # type: ignore[misc]
+    """A document with a cover without furniture, then pages with a running head and page numbers."""
+
+    def __init__(self, file: str, *, title: str, subtitle: str, cover: Callable[[Canvas], None]) -> None:
+        super().__init__(
+            file,
+            pagesize=A4,
+            leftMargin=MARGIN,
+            rightMargin=MARGIN,
+            topMargin=24 * mm,
+            bottomMargin=20 * mm,
+            title=title,
+            author="MAP4",
+            subject="Music library report",
+            creator="MAP4",
+            lang="en",
+            initialFontName=fontstack.REGULAR,
+        )
+        self._running = fontstack.fit(title, MEASURE * 0.62, 8)
+        self._subtitle = subtitle
+        frame = Frame(MARGIN, 20 * mm, MEASURE, PAGE_HEIGHT - 44 * mm, 0, 0, 0, 0, id="body")
+        self.addPageTemplates(
+            [
+                PageTemplate(id="cover", frames=[frame], onPage=lambda canvas, _: cover(canvas), autoNextPageTemplate="page"),
+                PageTemplate(id="page", frames=[frame], onPage=self._furniture),
+            ]
+        )
+
+    def _furniture(self, canvas: Canvas, document: BaseDocTemplate) -> None:
+        canvas.saveState()
+        draw(canvas, MARGIN, PAGE_HEIGHT - 15 * mm, self._running, 8, palette.MUTED)
+        draw(canvas, PAGE_WIDTH - MARGIN, PAGE_HEIGHT - 15 * mm, self._subtitle, 8, palette.MUTED, anchor="end")
+        canvas.setStrokeColor(HexColor(palette.HAIRLINE))
+        canvas.setLineWidth(0.5)
+        canvas.line(MARGIN, PAGE_HEIGHT - 17.5 * mm, PAGE_WIDTH - MARGIN, PAGE_HEIGHT - 17.5 * mm)
+        draw(canvas, MARGIN, 11 * mm, "MAP4", 8, palette.MUTED, font=fontstack.BOLD)
+        draw(canvas, PAGE_WIDTH - MARGIN, 11 * mm, str(canvas.getPageNumber()), 8, palette.INK, anchor="end")
+        canvas.restoreState()
+
+    def afterFlowable(self, flowable: Flowable) -> None:  # noqa: N802 - reportlab's hook
+        """Record a section's page for the contents and the viewer's outline."""
+        if isinstance(flowable, Heading):
+            self.canv.addOutlineEntry(flowable.section_title, flowable.anchor, level=0, closed=False)
+            entry = (0, fontstack.markup(flowable.section_title), self.page, flowable.anchor)
+            self.notify("TOCEntry", entry)
+
+
+def contents() -> TableOfContents:
+    """Return the table of contents; its lines are links."""
+    table = TableOfContents(dotsMinLevel=0)
+    table.levelStyles = [_CONTENTS]
+    return table
+
+
+def draw(
+    canvas: Canvas,
+    x: float,
+    y: float,
+    value: str,
+    size: float,
+    colour: str,
+    *,
+    anchor: str = "start",
+    font: str = fontstack.REGULAR,
+) -> None:
+    """Write one line straight on the page, every character in a font that has it."""
+    x -= fontstack.width(value, size, font) if anchor == "end" else 0
+    canvas.setFillColor(HexColor(colour))
+    for name, part in fontstack.runs(value, font):
+        canvas.setFont(name, size)
+        canvas.drawString(x, y, part)
+        x += canvas.stringWidth(part, name, size)
+
+
+def paragraph(value: str, style: ParagraphStyle = BODY) -> Paragraph:
+    """Return a paragraph of plain text, escaped."""
+    return Paragraph(fontstack.markup(value, style.fontName, 3000), style)
+
+
+def table(
+    header: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    widths: Sequence[float],
+    *,
+    right: Sequence[int] = (),
+    bold: Sequence[int] = (),
+    total: float = MEASURE,
+) -> Table:
+    """Return a table with a repeated header; text that is too wide for its column is cut with an ellipsis.
+
+    Parameters
+    ----------
+    rows : sequence of sequences
+        Cells are text (shown as it is, never as markup) or flowables.
+    widths : sequence of float
+        Shares of `total`.
+    right, bold : sequence of int
+        Columns set flush right, and in bold.
+    total : float
+        Width of the whole table, points.
+    """
+    scale = total / sum(widths)
+    columns = [share * scale for share in widths]
+    cells: list[list[Any]] = [list(header)]
+    for row in rows:
+        cells.append([_cell(value, columns[index] - 7, index in bold, index in right) for index, value in enumerate(row)])
+    style = [
+        ("FONT", (0, 0), (-1, 0), fontstack.BOLD, 7.6),
+        ("FONT", (0, 1), (-1, -1), fontstack.REGULAR, CELL.fontSize),
+        ("TEXTCOLOR", (0, 0), (-1, 0), HexColor(palette.MUTED)),
+        ("TEXTCOLOR", (0, 1), (-1, -1), HexColor(palette.INK)),
+        ("LINEBELOW", (0, 0), (-1, 0), 0.9, HexColor(palette.INK)),
+        ("LINEBELOW", (0, 1), (-1, -1), 0.3, HexColor(palette.HAIRLINE)),
+        ("VALIGN", (0, 0), (-1, -1), "MIDDLE"),
+        ("LEFTPADDING", (0, 0), (-1, -1), 0),
+        ("RIGHTPADDING", (0, 0), (-1, -1), 7),
+        ("RIGHTPADDING", (-1, 0), (-1, -1), 0),
+        ("TOPPADDING", (0, 0), (-1, -1), 2.6),
+        ("BOTTOMPADDING", (0, 0), (-1, -1), 3.4),
+        *[("ALIGN", (column, 0), (column, -1), "RIGHT") for column in right],
+        *[("FONT", (column, 1), (column, -1), fontstack.BOLD, CELL.fontSize) for column in bold],
+    ]
+    return Table(cells, columns, repeatRows=1, style=TableStyle(style), hAlign="LEFT")
+
+
+def _cell(value: Any, room: float, bold: bool, right: bool) -> Any:
+    if not isinstance(value, str):
+        return value
+    font = fontstack.BOLD if bold else fontstack.REGULAR
+    line = fontstack.fit(value, room, CELL.fontSize, font)
+    # Plain text is much cheaper than a paragraph; only text that needs several fonts becomes one.
+    if (plain := fontstack.plain(line, font)) is not None:
+        return plain
+    # The measured width ignores the rounding inside a paragraph, so a fitted line gets a point of slack and never wraps.
+    return Paragraph(f"<nobr>{fontstack.markup(line, font)}</nobr>", CELL_BOLD if bold else CELL_RIGHT if right else CELL)

@@ -1,0 +1,291 @@
+"""Every setting of MAP4, typed, from the environment, in one place.
+
+`Settings` is the only thing in MAP4 that reads the environment. The table in the README is made from
+it by `python -m map4_pipeline.settings`.
+"""
+
+import os
+import sys
+from decimal import Decimal
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class SettingsError(ValueError):
+    """A setting that cannot be used; the text says which and why."""
+
+
+def default_home() -> Path:
+    """Return the platform's folder for user data, `/var/lib/map4` for root on Unix."""
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "map4"
+    if os.geteuid() == 0:
+        return Path("/var/lib/map4")
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Application Support" / "map4"
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "map4"
+
+
+def default_workers() -> int:
+    """Return the number of cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class Settings(BaseSettings):
+    """MAP4's settings. Each field's description is the documentation that users read."""
+
+    model_config = SettingsConfigDict(env_prefix="MAP4_", extra="ignore", populate_by_name=True)
+
+    home: Path = Field(
+        default_factory=default_home,
+        description="Where MAP4 keeps its own things: the embedded PostgreSQL, Dagster's home, reports, backups, logs.",
+    )
+    database_url: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("DATABASE_URL"),
+        description="PostgreSQL 15 to 18 to use (`postgresql://user:password@host:5432/database`). Unset: the embedded server.",
+    )
+    dagster_database_url: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("DAGSTER_DATABASE_URL"),
+        description=(
+            "Dagster's own storage. Unset: the database `<name>_dagster` on MAP4's server, "
+            "or the schema `dagster` where no database may be created."
+        ),
+    )
+    redis_url: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("REDIS_URL"),
+        description="Redis or Valkey for the cache. Unset: an embedded Valkey. `none`: no cache; everything works, only slower.",
+    )
+    workers: int = Field(
+        default_factory=default_workers,
+        ge=1,
+        le=1024,
+        description="Processes that analyse at the same time. Default: one per core.",
+    )
+    engine: str = Field(
+        default="map4",
+        description="Who measures tempo, key and the other features: MAP4 itself, or an installed engine (docs/research.md).",
+    )
+    chunk_bytes: int = Field(
+        default=32 * 1024**3, ge=1, description="How many pending bytes of audio one Dagster run covers at most."
+    )
+    chunk_directories: int = Field(default=1000, ge=1, description="How many directories one Dagster run covers at most.")
+    commit_files: int = Field(default=32, ge=1, le=64, description="Results are committed after this many files ...")
+    commit_seconds: float = Field(default=2.0, gt=0, le=5, description="... or after this many seconds, whichever is first.")
+    file_timeout_seconds: float = Field(
+        default=600.0, gt=0, description="A file whose analysis takes longer fails; the rest go on."
+    )
+    worker_memory_mb: int = Field(default=2048, ge=256, description="Memory limit of one worker process, in MB (Linux).")
+    guard_share: float = Field(
+        default=0.2,
+        gt=0,
+        le=1,
+        description="A scan that finds more than this share of a library gone changes nothing (see MAP4_GUARD_FILES).",
+    )
+    guard_files: int = Field(default=50, ge=1, description="... and at least this many files gone.")
+    refresh_cron: str = Field(default="30 4 * * *", description="When the schedule `library_refresh` looks at every directory.")
+    backup_cron: str = Field(
+        default="0 3 * * *", description="When the schedule `database_backup` writes a dump (off until switched on)."
+    )
+    timezone: str = Field(default="UTC", description="Time zone of the schedules, for example `Europe/Zurich`.")
+    backup_keep: int = Field(default=7, ge=1, description="How many scheduled backups are kept.")
+    keep_days: int = Field(
+        default=90,
+        ge=1,
+        description="Events of steps, logs of runs, scans and done rows of the queue that are older are removed once a week.",
+    )
+    watch_seconds: int = Field(default=30, ge=5, description="How often the sensor `watched_folders` looks.")
+    watch_settle_seconds: float = Field(
+        default=5.0, ge=0, description="A file has to be unchanged for so long before the sensor takes it."
+    )
+    watch_budget_seconds: float = Field(
+        default=20.0, gt=0, le=50, description="How long one look may take; a large library is gone over in several looks."
+    )
+    alert_webhook: SecretStr | None = Field(
+        default=None, description="A failed run is told to this address: a POST of JSON with `text`, as chat services take it."
+    )
+    alert_mail: SecretStr | None = Field(
+        default=None,
+        description="A failed run is told by mail: `smtp://user:password@host:587?from=map4@example.org&to=me@example.org`.",
+    )
+    http_host: str = Field(default="127.0.0.1", description="Address of the Dagster UI. It has no login: keep it on loopback.")
+    http_port: int = Field(default=3000, ge=1, le=65535, description="Port of the Dagster UI.")
+    mix_policy: Literal["strict", "extended"] = Field(
+        default="strict",
+        description="Which keys mix: the four of the Camelot ring, or `extended`: more, for effect (docs/mixing.md).",
+    )
+    mix_pitch_range: float = Field(default=6.0, gt=0, le=25, description="How far a player's tempo may be moved, per cent.")
+    mix_key_lock: bool = Field(default=True, description="Whether the player keeps the key when its tempo is moved.")
+    mix_tempo_weight: float = Field(default=0.4, ge=0, description="Weight of the tempo in a transition's score, ...")
+    mix_key_weight: float = Field(default=0.35, ge=0, description="... of the key, ...")
+    mix_energy_weight: float = Field(default=0.2, ge=0, description="... of the energy's flow, ...")
+    mix_loudness_weight: float = Field(default=0.05, ge=0, description="... and of the jump in loudness.")
+    openai_api_key: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("OPENAI_API_KEY"),
+        description="Key of OpenAI, or of the server that OPENAI_BASE_URL names. Keys are read from the environment only.",
+    )
+    openai_base_url: str | None = Field(
+        default=None,
+        validation_alias=AliasChoices("OPENAI_BASE_URL"),
+        description="A server that speaks OpenAI's API in its place: Ollama, llama.cpp, vLLM (docs/annotations.md).",
+    )
+    anthropic_api_key: SecretStr | None = Field(
+        default=None, validation_alias=AliasChoices("ANTHROPIC_API_KEY"), description="Key of Anthropic."
+    )
+    anthropic_base_url: str | None = Field(
+        default=None, validation_alias=AliasChoices("ANTHROPIC_BASE_URL"), description="A gateway in Anthropic's place."
+    )
+    gemini_api_key: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("GEMINI_API_KEY", "GOOGLE_API_KEY"),
+        description="Key of Google's Gemini; `GOOGLE_API_KEY` is read too.",
+    )
+    gemini_base_url: str | None = Field(
+        default=None, validation_alias=AliasChoices("GOOGLE_GEMINI_BASE_URL"), description="A gateway in Gemini's place."
+    )
+    ai_budget_usd_per_day: Decimal | None = Field(
+        default=None,
+        ge=0,
+        description="What AI annotations may cost in a day (UTC), in US dollars. Unset: nothing is sent to anybody.",
+    )
+    ai_budget_usd_per_run: Decimal | None = Field(default=None, ge=0, description="... and in one run. Unset: the day's.")
+    ai_providers: str = Field(
+        default="",
+        description="Who is asked, in order, the next one where one fails: `anthropic,openai`. Unset: all that have a key.",
+    )
+    ai_openai_model: str = Field(default="gpt-6-luna", description="OpenAI's model, or the local server's.")
+    ai_anthropic_model: str = Field(default="claude-haiku-5-5", description="Anthropic's model.")
+    ai_gemini_model: str = Field(default="gemini-3.1-flash-lite", description="Gemini's model.")
+    ai_prices: str = Field(
+        default="",
+        description="Your prices before MAP4's dated table: `model=input/output;...`, US dollars per million tokens.",
+    )
+    ai_effort: str = Field(
+        default="auto",
+        pattern="^(auto|default|none|minimal|low|medium|high)$",
+        description="How much a model thinks first: `auto` little, `default` what the provider does, or a level it knows.",
+    )
+    ai_tracks_per_request: int = Field(default=10, ge=1, le=50, description="Tracks that one request is about.")
+    ai_workers: int = Field(default=4, ge=1, le=64, description="Requests at the same time in one run.")
+    ai_requests_per_minute: int = Field(default=300, ge=0, description="Per provider and run; 0: no limit.")
+    ai_tokens_per_minute: int = Field(default=400_000, ge=0, description="Per provider and run (estimated); 0: no limit.")
+    ai_timeout_seconds: float = Field(default=120.0, gt=0, description="A request without a byte for so long is given up.")
+    ai_attempts: int = Field(
+        default=5, ge=1, le=20, description="Requests about the same tracks before the next provider's turn."
+    )
+    ai_send_file_names: bool = Field(default=False, description="Send file names too (never paths).")
+    ai_automatic: bool = Field(
+        default=False, description="Annotate what changed without being asked, within the budget. Off: only on request."
+    )
+    api_host: str = Field(default="127.0.0.1", description="Address of `map4 serve`: the REST API and the web page.")
+    api_port: int = Field(default=8000, ge=1, le=65535, description="Port of `map4 serve`.")
+    public_url: str = Field(
+        default="",
+        description="Where people reach `map4 serve` when a proxy stands before it: `https://music.example.org`.",
+    )
+    trusted_proxies: str = Field(
+        default="127.0.0.1", description="Addresses of proxies whose `X-Forwarded-For` is believed, with commas between."
+    )
+    secret_key: SecretStr | None = Field(
+        default=None,
+        description="Encrypts secrets in the database; 32 characters or more. Unset: the file `secret.key` in MAP4_HOME.",
+    )
+    session_hours: float = Field(default=12.0, gt=0, description="A browser that was idle for so long has to log in again.")
+    session_days: float = Field(default=30.0, gt=0, description="... and in any case after so many days.")
+    access_minutes: float = Field(default=15.0, gt=0, le=1440, description="How long an access token of the API lives.")
+    refresh_days: float = Field(default=30.0, gt=0, description="How long a refresh token of the API lives.")
+    rate_per_minute: int = Field(default=600, ge=1, description="Requests a minute that a user may make.")
+    path_map: str = Field(
+        default="",
+        description="Where libraries registered on another machine are here: `/home/me/Music=/music;/other=/mnt/other`.",
+    )
+
+    @field_validator(
+        "openai_api_key", "anthropic_api_key", "gemini_api_key", "openai_base_url", "anthropic_base_url", "gemini_base_url",
+        "ai_budget_usd_per_day", "ai_budget_usd_per_run", mode="before",
+    )  # fmt: skip
+    @classmethod
+    def _empty_ai_is_unset(cls, value: Any) -> Any:
+        return None if isinstance(value, str) and not value.strip() else value
+
+    @field_validator("home", mode="after")
+    @classmethod
+    def _absolute_home(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @field_validator(
+        "database_url", "dagster_database_url", "redis_url", "secret_key", "alert_webhook", "alert_mail", mode="before"
+    )
+    @classmethod
+    def _empty_is_unset(cls, value: Any) -> Any:
+        return None if isinstance(value, str) and not value.strip() else value
+
+    @property
+    def dagster_home(self) -> Path:
+        """Dagster's instance directory (absolute)."""
+        return self.home / "dagster"
+
+    @property
+    def reports_dir(self) -> Path:
+        """Where reports are written."""
+        return self.home / "reports"
+
+    @property
+    def backups_dir(self) -> Path:
+        """Where `map4 db dump` and the backup schedule write."""
+        return self.home / "backups"
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read the settings from the environment.
+
+    Raises
+    ------
+    SettingsError
+        With one line per setting that is wrong.
+    """
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        lines = []
+        for problem in error.errors():
+            name = str(problem["loc"][0]) if problem["loc"] else "settings"
+            lines.append(f"{environment_name(name)}: {problem['msg']}")
+        raise SettingsError("; ".join(lines)) from None
+
+
+@lru_cache(maxsize=1)
+def settings() -> Settings:
+    """Return the process's settings, read once."""
+    return load_settings()
+
+
+def environment_name(field: str) -> str:
+    """Return the environment variable of a field."""
+    info = Settings.model_fields.get(field)
+    if info is not None and isinstance(info.validation_alias, AliasChoices):
+        return str(info.validation_alias.choices[0])
+    return field if field.isupper() else f"MAP4_{field.upper()}"
+
+
+def settings_table() -> str:
+    """Return the Markdown table of all settings that the README shows."""
+    shown_defaults = {"home": "user data folder", "workers": "cores"}
+    rows = ["| variable | default | meaning |", "|---|---|---|"]
+    for name, info in Settings.model_fields.items():
+        default = shown_defaults.get(name) or ("" if info.default is None else f"`{info.default}`")
+        rows.append(f"| `{environment_name(name)}` | {'unset' if default in ('', '``') else default} | {info.description} |")
+    return "\n".join(rows)
+
+
+if __name__ == "__main__":
+    print(settings_table())

@@ -1,0 +1,283 @@
+"""The cache: Redis (or Valkey) before PostgreSQL. It may be lost at any moment, and only speed is lost with it.
+
+Nothing stale is ever given. What is kept carries the version of what it was made from: the library's generation
+(`library_generation`) for searches and statistics, the row's version for a track. A reader asks PostgreSQL for the version, which
+costs a fraction of the work, *before* it reads anything else, and takes what the cache has only if that version stands on it. So
+nobody has to delete anything after an ingest, a correction or a restore, and a slow reader that writes what it read long ago
+writes it under the old version, where nobody looks. The times to live only bound the memory.
+
+A cache that is off, full, slow or dead is no error: every call has a short time limit, and after a failure the cache is left
+alone for some seconds (a breaker), so that a hung server costs one short wait, not one a request. Values are JSON, no pickles.
+"""
+
+import hashlib
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote
+
+from sqlalchemy import Connection, func, select
+
+if TYPE_CHECKING:
+    import redis
+
+    from map4_pipeline.settings import Settings
+
+#: Seconds that values are kept, by what they are.
+TRACK_SECONDS = 86_400
+SEARCH_SECONDS = 3_600
+STATISTICS_SECONDS = 300
+TEMPORARY_SECONDS = 600
+#: Seconds that one call may take. A local cache answers in a fifth of a millisecond; a page without one in some.
+TIMEOUT_SECONDS = 0.1
+#: Seconds for which a cache that failed is left alone.
+REST_SECONDS = 5.0
+#: Bytes of one value that are worth keeping; larger ones would push out many small ones.
+MAX_BYTES = 4_000_000
+
+_LOG = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class CacheCounts:
+    """What became of look-ups in this process, by the kind of key (`track`, `search`, ...).
+
+    Attributes
+    ----------
+    hits, misses : dict
+        A value of another version is a miss.
+    errors : int
+        Calls that failed.
+    skipped : int
+        Calls that were not made because the cache had failed just before.
+    """
+
+    hits: dict[str, int] = field(default_factory=dict)
+    misses: dict[str, int] = field(default_factory=dict)
+    errors: int = 0
+    skipped: int = 0
+
+    @property
+    def hit_rate(self) -> float | None:
+        """Hits among look-ups that were answered; None before the first."""
+        hits, misses = sum(self.hits.values()), sum(self.misses.values())
+        return hits / (hits + misses) if hits + misses else None
+
+
+class Cache:
+    """A cache at an address, or none.
+
+    Parameters
+    ----------
+    url : str or None
+        As redis-py takes it; None: nothing is kept, everything is computed.
+    """
+
+    def __init__(self, url: str | None) -> None:
+        self._url = url
+        self._client: redis.Redis | None = None
+        self._lock = threading.Lock()
+        self._resting_until = 0.0
+        self._hits: dict[str, int] = {}
+        self._misses: dict[str, int] = {}
+        self._errors = self._skipped = 0
+
+    @property
+    def enabled(self) -> bool:
+        """Whether there is an address; not whether anybody answers there."""
+        return self._url is not None
+
+    def counts(self) -> CacheCounts:
+        """Return what became of the look-ups so far."""
+        with self._lock:
+            return CacheCounts(dict(self._hits), dict(self._misses), self._errors, self._skipped)
+
+    def answers(self) -> bool:
+        """Return whether the server answers now, for health pages; asks even while it rests."""
+        client = self._connected()
+        if client is None:
+            return False
+        try:
+            return bool(client.ping())
+        except _failures():
+            return False
+
+    def close(self) -> None:
+        """Close the connections."""
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
+    # -------------------------------------------------------------- values with a version
+    def through(self, key: str, version: str, seconds: int, make: Callable[[], T]) -> T:
+        """Return the value of a key if it was kept for this version, else make it and keep it.
+
+        Parameters
+        ----------
+        version : str
+            Of what the value is made from, read before it.
+        make : callable
+            Returns what JSON can hold, so that what comes out of the cache is equal to it: no dates, no tuples, text as keys.
+        """
+        kept = self.get(key)
+        if isinstance(kept, dict) and kept.get("version") == version and "value" in kept:
+            self._count(self._hits, key)
+            value: T = kept["value"]
+            return value
+        self._count(self._misses, key)
+        value = make()
+        self.put(key, {"version": version, "value": value}, seconds)
+        return value
+
+    # -------------------------------------------------------------- plain values
+    def get(self, key: str) -> Any:
+        """Return what a key holds; None when it holds nothing, or nobody answers."""
+        raw = self._call(lambda client: client.get(key))
+        if raw is None:
+            return None
+        try:
+            return json.loads(raw)
+        except ValueError:  # not ours, or cut off
+            return None
+
+    def put(self, key: str, value: Any, seconds: int) -> bool:
+        """Keep a value for some seconds; return whether it was kept. A full cache keeps nothing new."""
+        if self._url is None:
+            return False
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+        if len(text) > MAX_BYTES:
+            return False
+        return bool(self._call(lambda client: client.set(key, text, ex=seconds)))
+
+    def drop(self, *keys: str) -> None:
+        """Forget keys."""
+        if keys:
+            self._call(lambda client: client.delete(*keys))
+
+    def _count(self, counter: dict[str, int], key: str) -> None:
+        if self._url is not None:
+            kind = key.partition(":")[0]
+            with self._lock:
+                counter[kind] = counter.get(kind, 0) + 1
+
+    def _connected(self) -> "redis.Redis | None":
+        if self._url is None:
+            return None
+        if self._client is None:
+            import redis
+            from redis.backoff import NoBackoff
+            from redis.retry import Retry
+
+            options: dict[str, Any] = {"socket_timeout": TIMEOUT_SECONDS, "retry": Retry(NoBackoff(), 0)}
+            if not self._url.startswith("unix:"):
+                options["socket_connect_timeout"] = TIMEOUT_SECONDS
+            with self._lock:
+                if self._client is None:
+                    self._client = redis.Redis.from_url(self._url, **options)
+        return self._client
+
+    def _call(self, work: "Callable[[redis.Redis], Any]") -> Any:
+        """Return what a call gives, None when it cannot be made."""
+        if self._url is None:
+            return None
+        if time.monotonic() < self._resting_until:
+            with self._lock:
+                self._skipped += 1
+            return None
+        try:
+            client = self._connected()
+            return None if client is None else work(client)
+        except _failures() as error:
+            self._failed(error)
+            return None
+
+    def _failed(self, error: Exception) -> None:
+        import redis
+
+        # Out of memory, read-only and the like: the server is well and can be read from.
+        answered = isinstance(error, redis.ResponseError)
+        with self._lock:
+            self._errors += 1
+            first = time.monotonic() >= self._resting_until
+            if not answered:
+                self._resting_until = time.monotonic() + REST_SECONDS
+        if first:
+            _LOG.warning("The cache failed (%s); it goes on without.", type(error).__name__)
+
+
+def open_cache(settings: "Settings") -> Cache:
+    """Return the cache that the settings name: REDIS_URL, else the embedded Valkey, else none. Never fails."""
+    from map4_pipeline.store.errors import InfrastructureError
+    from map4_pipeline.store.valkey_server import redis_url
+
+    try:
+        return Cache(redis_url(settings))
+    except InfrastructureError as error:
+        _LOG.warning("There is no cache: %s", error)
+        return Cache(None)
+
+
+def library_generation(conn: Connection) -> str:
+    """Return the mark of the library's present state: no two states that differ have the same."""
+    return str(conn.execute(select(func.map4_generation())).scalar_one())
+
+
+# ------------------------------------------------------------------ keys
+def track_key(file_hash: str) -> str:
+    """Return the key of a track's complete analysis."""
+    return f"track:{file_hash}"
+
+
+def hamms_key(file_hash: str) -> str:
+    """Return the key of a HAMMS vector."""
+    return f"hamms:{file_hash}"
+
+
+def ai_key(file_hash: str, provider: str) -> str:
+    """Return the key of a provider's annotation."""
+    return f"ai:{file_hash}:{quote(provider, safe='')}"
+
+
+def search_key(*parts: Any) -> str:
+    """Return the key of a page of a search: what was asked, whatever it is made of."""
+    return f"search:{_digest(parts)}"
+
+
+def filter_key(*parts: Any) -> str:
+    """Return the key of what belongs to a set of filters: counts, facets."""
+    return f"filter:{_digest(parts)}"
+
+
+def genre_key(genre: str) -> str:
+    """Return the key of a genre's statistics."""
+    return f"stats:genre:{quote(genre[:200], safe='')}"
+
+
+LIBRARY_KEY = "stats:library"
+
+
+def export_key(job_id: str) -> str:
+    """Return the key of an export job's state."""
+    return f"export:{job_id}"
+
+
+def batch_key(job_id: str) -> str:
+    """Return the key of a batch job's state."""
+    return f"batch:{job_id}"
+
+
+def _digest(parts: tuple[Any, ...]) -> str:
+    text = json.dumps(parts, ensure_ascii=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    import redis
+
+    return (redis.RedisError, OSError)

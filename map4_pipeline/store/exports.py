@@ -1,0 +1,366 @@
+"""Exports: tracks that a query finds, streamed from one state of the database into one file, noted in `export_history`.
+
+A kind of export is an entry of `KINDS`. Whatever its format, an export is written in one piece or not at all, tells how far it
+is, and can be cancelled between two tracks.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Engine, func, insert, select
+
+from map4_pipeline.reports.fields import FIELDS, Field
+from map4_pipeline.reports.interchange.deck import DeckPlaylist
+from map4_pipeline.reports.model import LibrarySnapshot, ReportFile
+from map4_pipeline.store.deck_lists import imported_playlists, own_playlists, with_own
+from map4_pipeline.store.decks import Deck, adopt_tracks, count_beyond, deck_tracks
+from map4_pipeline.store.errors import InfrastructureError, StoreError
+from map4_pipeline.store.listing import NAMES
+from map4_pipeline.store.query import Query, parse_query, within
+from map4_pipeline.store.schema import export_history, libraries, playlist_tracks, tracks
+from map4_pipeline.store.search import conditions
+from map4_pipeline.store.snapshot import snapshot_of
+
+#: Rows between two looks at whether the export was cancelled, and between two words on progress.
+_STEP = 250
+
+#: Called with (tracks written, tracks in all).
+Progress = Callable[[int, int], None]
+
+
+class ExportCancelled(Exception):  # noqa: N818 - nothing went wrong
+    """Somebody cancelled the export; no file was written."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExportRequest:
+    """What is to be exported.
+
+    Attributes
+    ----------
+    kind : str
+        One of `KINDS`.
+    query : str
+        A query of `map4 search`; empty: all tracks that are there and analysed.
+    fields : tuple of Field
+        Of data formats.
+    user : str or None
+        Who asks, for `export_history`.
+    libraries : frozenset of int, or None
+        Ids of the libraries that this user sees; None: all.
+    playlist : int or None
+        The tracks of this playlist, in its order (rekordbox, traktor, m3u8).
+    path_map : tuple of str
+        `FROM=TO`: where the other program finds the files (rekordbox, traktor, m3u8).
+    notation : str or None
+        Of keys, one of `deck.NOTATIONS` (rekordbox, traktor); None: what the program is used to.
+    new : bool
+        Add a playlist of what came after the last export of this kind (rekordbox, traktor); only those tracks (m3u8).
+    measured : bool
+        BPM, key and grid as measured, also where the DJ has others (rekordbox, traktor).
+    """
+
+    kind: str
+    query: str = ""
+    fields: tuple[Field, ...] = FIELDS
+    user: str | None = None
+    libraries: frozenset[int] | None = None
+    playlist: int | None = None
+    path_map: tuple[str, ...] = ()
+    notation: str | None = None
+    new: bool = False
+    measured: bool = False
+
+
+@dataclass(slots=True)
+class Export:
+    """An export under way, as a writer takes it: a connection that shows one state, and what was asked for."""
+
+    conn: Connection
+    request: ExportRequest
+    query: Query
+    count: int
+    progress: Progress
+    cancelled: Callable[[], bool]
+    last_export: datetime | None = None
+
+    @property
+    def where(self) -> list[ColumnElement[bool]]:
+        """Conditions of the tracks asked for."""
+        return _where(self.query, self.request, self.last_export)
+
+    @property
+    def deck(self) -> Deck:
+        """How a DJ program's file is written."""
+        return _deck(self.request)
+
+    def records(self, names: Sequence[str]) -> Iterator[dict[str, Any]]:
+        """Stream the tracks with the columns of these names, by artist, title and path.
+
+        Raises
+        ------
+        ExportCancelled
+        """
+        columns = [_column(name).label(name) for name in names]
+        query = (
+            select(*columns)
+            .select_from(tracks.join(libraries, libraries.c.id == tracks.c.library_id))
+            .where(*self.where)
+            .order_by(func.lower(tracks.c.artist).nulls_last(), func.lower(tracks.c.title).nulls_last(), tracks.c.file_path)
+        )
+        rows = self.conn.execution_options(stream_results=True, yield_per=1000).execute(query)
+        return self.watched(dict(row._mapping) for row in rows)
+
+    def watched(self, rows: Iterator[Any]) -> Iterator[Any]:
+        """Pass rows on, telling how many there were and stopping when the export was cancelled."""
+        done = 0
+        for row in rows:
+            if done % _STEP == 0:
+                if self.cancelled():
+                    raise ExportCancelled
+                self.progress(done, self.count)
+            yield row
+            done += 1
+        self.progress(done, self.count)
+
+
+def _where(query: Query, request: ExportRequest, last_export: datetime | None) -> list[ColumnElement[bool]]:
+    found = conditions(query)
+    if request.new and request.kind == "m3u8" and last_export is not None:
+        found.append(tracks.c.created_at > last_export)
+    if request.playlist is not None:
+        members = select(playlist_tracks.c.track_id).where(playlist_tracks.c.playlist_id == request.playlist)
+        found.append(tracks.c.id.in_(members))
+    return found
+
+
+def _deck(request: ExportRequest) -> Deck:
+    source = request.kind if request.kind in ("rekordbox", "traktor") else None
+    # What MAP4 does not have goes along with the whole library alone.
+    whole = not request.query and request.libraries is None and request.playlist is None
+    return Deck(source, request.measured, beyond=source is not None and whole)
+
+
+def _last_export(conn: Connection, kind: str) -> datetime | None:
+    known = (kind, KINDS[kind].ending.removeprefix("."))
+    # It shows the library as it was when the export began.
+    began = export_history.c.created_at - func.make_interval(0, 0, 0, 0, 0, 0, export_history.c.duration_ms / 1000.0)
+    query = select(func.max(began)).where(export_history.c.export_type.in_(known))
+    last: datetime | None = conn.execute(query).scalar_one()
+    return last
+
+
+def _column(name: str) -> ColumnElement[Any]:
+    if name == "library":
+        return libraries.c.name
+    return NAMES[name] if name in NAMES else tracks.c[name]
+
+
+def _csv(export: Export, target: Path) -> ReportFile:
+    from map4_pipeline.reports.data import write_csv
+
+    return write_csv(_data(export), target, export.request.fields)
+
+
+def _json(export: Export, target: Path) -> ReportFile:
+    from map4_pipeline.reports.data import write_json
+
+    moment = datetime.now(UTC)
+    fields = export.request.fields
+    return write_json(_data(export), target, fields, count=export.count, generated_at=moment, query=export.request.query)
+
+
+def _json_lines(export: Export, target: Path) -> ReportFile:
+    from map4_pipeline.reports.data import write_json_lines
+
+    return write_json_lines(_data(export), target, export.request.fields)
+
+
+def _parquet(export: Export, target: Path) -> ReportFile:
+    from map4_pipeline.reports.data import write_parquet
+
+    return write_parquet(_data(export), target, export.request.fields)
+
+
+def _data(export: Export) -> Iterator[Mapping[str, Any]]:
+    return export.records([field.name for field in export.request.fields])
+
+
+def _rekordbox(export: Export, target: Path) -> ReportFile:
+    from map4_pipeline.reports.interchange.rekordbox import write_rekordbox
+
+    notation = export.request.notation or "musical"
+    return write_rekordbox(_decks(export), target, count=export.count, playlists=_playlists(export), notation=notation)
+
+
+def _traktor(export: Export, target: Path) -> ReportFile:
+    from map4_pipeline.reports.interchange.traktor import write_traktor
+
+    notation = export.request.notation or "open"
+    return write_traktor(_decks(export), target, count=export.count, playlists=_playlists(export), notation=notation)
+
+
+def _m3u8(export: Export, target: Path) -> ReportFile:
+    from map4_pipeline.reports.interchange.m3u import write_m3u8
+
+    name = None
+    if export.request.playlist is not None:
+        name = own_playlists(export.conn, (), export.request.playlist)[0].name
+    elif export.request.new:
+        name = _new_name(export)
+    return write_m3u8(_decks(export, in_order=True), target, name=name)
+
+
+def _decks(export: Export, *, in_order: bool = False) -> Iterator[Any]:
+    from map4_pipeline.reports.interchange.places import PathMap
+
+    place = PathMap(export.request.path_map).there
+    playlist_id = export.request.playlist if in_order else None
+    return export.watched(deck_tracks(export.conn, export.where, place, playlist_id=playlist_id, deck=export.deck))
+
+
+def _playlists(export: Export) -> list[DeckPlaylist]:
+    """Return the playlists that go along: the one asked for, or all; of their tracks those that are written."""
+    request, conn = export.request, export.conn
+    some = request.query or request.libraries is not None
+    chosen = set(conn.scalars(select(tracks.c.id).where(*export.where))) if some else None
+    own = own_playlists(conn, chosen, request.playlist)
+    if request.playlist is None:
+        own = with_own(imported_playlists(conn, export.where, export.deck), own)
+    if request.new:
+        since = [] if export.last_export is None else [tracks.c.created_at > export.last_export]
+        order = (tracks.c.created_at, tracks.c.id)
+        ids = list(conn.scalars(select(tracks.c.id).where(*export.where, *since).order_by(*order)))
+        own.append(DeckPlaylist(_new_name(export), ids))
+    return own
+
+
+def _new_name(export: Export) -> str:
+    return "New" if export.last_export is None else f"New since {export.last_export:%Y-%m-%d}"
+
+
+def _pdf(export: Export, target: Path) -> ReportFile:
+    from map4_pipeline.reports.pdf import write_pdf
+
+    return write_pdf(_snapshot(export), target)
+
+
+def _excel(export: Export, target: Path) -> ReportFile:
+    from map4_pipeline.reports.excel import write_excel
+
+    return write_excel(_snapshot(export), target)
+
+
+def _html(export: Export, target: Path) -> ReportFile:
+    from map4_pipeline.reports.html import write_html
+
+    return write_html(_snapshot(export), target)
+
+
+def _snapshot(export: Export) -> LibrarySnapshot:
+    """Return what reports show: everything, or the tracks that were asked for, in the libraries that the user sees."""
+    request = export.request
+    title = f"Music library: {request.query}" if request.query else "Music library"
+    where = export.where if request.query else ()
+    return snapshot_of(export.conn, title, where=where, library_ids=request.libraries, watched=export.watched)
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of export: the ending of its files, what it is in words, and who writes it."""
+
+    ending: str
+    meaning: str
+    write: Callable[[Export, Path], ReportFile]
+    takes_fields: bool = False
+    is_deck: bool = False
+
+
+#: Kinds of exports by the name they have in commands, addresses and `export_history`.
+KINDS: dict[str, Kind] = {
+    "csv": Kind(".csv", "a table for spreadsheet programs", _csv, takes_fields=True),
+    "json": Kind(".json", "one JSON document with a published schema", _json, takes_fields=True),
+    "jsonl": Kind(".jsonl", "one JSON object a line", _json_lines, takes_fields=True),
+    "parquet": Kind(".parquet", "typed columns for data frames", _parquet, takes_fields=True),
+    "pdf": Kind(".pdf", "the report on paper", _pdf),
+    "xlsx": Kind(".xlsx", "the workbook", _excel),
+    "html": Kind(".html", "the report as one page", _html),
+    "rekordbox": Kind(".xml", "a collection with grids and playlists for rekordbox", _rekordbox, is_deck=True),
+    "traktor": Kind(".nml", "a collection with grids and playlists for Traktor", _traktor, is_deck=True),
+    "m3u8": Kind(".m3u8", "a playlist for players", _m3u8, is_deck=True),
+}
+
+
+def run_export(
+    engine: Engine,
+    request: ExportRequest,
+    target: Path,
+    *,
+    progress: Progress = lambda done, total: None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> ReportFile:
+    """Export the tracks that a query finds into a file, which is replaced in one piece.
+
+    Parameters
+    ----------
+    target : Path
+        The file; its folder is made if it is missing.
+    progress : callable
+        Told now and then how many tracks were written, of how many.
+    cancelled : callable
+        Asked now and then; once it says yes nothing is written.
+
+    Returns
+    -------
+    ReportFile
+
+    Raises
+    ------
+    QueryError
+        When the query cannot be read; the text points at the place.
+    StoreError
+        When there is no such kind of export.
+    ExportCancelled
+    InfrastructureError
+        When the file cannot be written.
+    """
+    if request.kind not in KINDS:
+        raise StoreError(f"There is no export {request.kind!r}. Exports: {', '.join(KINDS)}.")
+    query = within(parse_query(request.query), request.libraries)
+    source = _deck(request).source
+    if source is not None:
+        with engine.begin() as conn:
+            adopt_tracks(conn, source)
+    try:
+        with (
+            engine.connect().execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True) as conn,
+            conn.begin(),
+        ):
+            last = _last_export(conn, request.kind) if request.new else None
+            where = _where(query, request, last)
+            count = int(conn.execute(select(func.count()).select_from(tracks).where(*where)).scalar_one())
+            count += count_beyond(conn, where, _deck(request))
+            export = Export(conn, request, query, count, progress, cancelled, last)
+            written = KINDS[request.kind].write(export, target)
+    except OSError as error:
+        raise InfrastructureError(
+            f"The export cannot be written to {target}: {error.strerror or error}. Free some space or choose another place."
+        ) from error
+    note_export(engine, written, count, request.user)
+    return written
+
+
+def note_export(engine: Engine, written: ReportFile, track_count: int, user: str | None = None) -> int:
+    """Note an export in `export_history`; return its number."""
+    row = {
+        "export_type": written.format,
+        "track_count": track_count,
+        "file_size": written.size_bytes,
+        "duration_ms": written.duration_ms,
+        "user_id": user,
+    }
+    with engine.begin() as conn:
+        return int(conn.execute(insert(export_history).values(row).returning(export_history.c.id)).scalar_one())

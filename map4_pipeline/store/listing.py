@@ -1,0 +1,108 @@
+"""Lists of tracks for people and programs, with the names that `map4 analyze` prints."""
+
+from collections.abc import Collection, Iterator
+from typing import Any
+
+from sqlalchemy import Connection, Select, func, select
+
+from map4_pipeline.store.schema import tracks
+
+#: Columns of the table `tracks` under the names of `map4 analyze`.
+NAMES = {
+    "path": tracks.c.file_path,
+    "status": tracks.c.status,
+    "error": tracks.c.error_message,
+    "duration": tracks.c.duration,
+    "sample_rate": tracks.c.sample_rate,
+    "channels": tracks.c.channels,
+    "bit_rate": tracks.c.bit_rate,
+    "bpm": tracks.c.bpm,
+    "bpm_confidence": tracks.c.bpm_confidence,
+    "bpm_alternatives": tracks.c.bpm_alternatives,
+    "key": tracks.c.key,
+    "camelot": tracks.c.camelot,
+    "key_confidence": tracks.c.key_confidence,
+    "key_alternatives": tracks.c.key_alternatives,
+    "energy": tracks.c.energy,
+    "loudness_lufs": tracks.c.loudness_lufs,
+    "true_peak_dbtp": tracks.c.true_peak_dbtp,
+    "hamms": tracks.c.hamms_vector,
+    "hamms_confidence": tracks.c.hamms_confidence,
+    "fingerprint": tracks.c.chromaprint_fp,
+    "spectral_hash": tracks.c.spectral_hash,
+    "audio_hash": tracks.c.audio_hash,
+    "analysis_version": tracks.c.features_version,
+    "null_reasons": tracks.c.null_reasons,
+    "id": tracks.c.id,
+    "file_hash": tracks.c.file_hash,
+    "file_name": tracks.c.file_name,
+    "title": tracks.c.title,
+    "artist": tracks.c.artist,
+    "album": tracks.c.album,
+    "genre": tracks.c.genre,
+    "year": tracks.c.year,
+    "tags_bpm": tracks.c.tags_bpm,
+    "tags_key": tracks.c.tags_key,
+    "error_kind": tracks.c.error_kind,
+    "missing_since": tracks.c.missing_since,
+}
+
+
+def _listed(*, status: str | None, missing: bool, only_missing: bool = False) -> Select[Any]:
+    query = select(*(column.label(name) for name, column in NAMES.items())).where(tracks.c.hidden_at.is_(None))
+    if only_missing:
+        query = query.where(tracks.c.missing_since.is_not(None))
+    elif not missing:
+        query = query.where(tracks.c.missing_since.is_(None))
+    if status is not None:
+        query = query.where(tracks.c.status == status)
+    return query
+
+
+def list_tracks(
+    conn: Connection,
+    *,
+    status: str | None = "ok",
+    missing: bool = False,
+    limit: int | None = None,
+    library_ids: Collection[int] | None = None,
+) -> list[dict[str, Any]]:
+    """Return tracks by artist, title and path.
+
+    Parameters
+    ----------
+    status : {"ok", "failed", "pending"} or None
+        None: all.
+    missing : bool
+        Also tracks whose file is gone.
+    library_ids : collection of int, optional
+        Only these libraries' tracks.
+    """
+    return list(stream_tracks(conn, status=status, missing=missing, limit=limit, library_ids=library_ids))
+
+
+def stream_tracks(
+    conn: Connection,
+    *,
+    status: str | None = "ok",
+    missing: bool = False,
+    only_missing: bool = False,
+    limit: int | None = None,
+    library_ids: Collection[int] | None = None,
+) -> Iterator[dict[str, Any]]:
+    """Yield tracks as `list_tracks` returns them, a few hundred at a time in memory."""
+    order = (func.lower(tracks.c.artist).nulls_last(), func.lower(tracks.c.title).nulls_last(), tracks.c.file_path)
+    query = _listed(status=status, missing=missing, only_missing=only_missing).order_by(*order).limit(limit)
+    query = _within(query, library_ids)
+    for row in conn.execution_options(stream_results=True, yield_per=500).execute(query):
+        yield dict(row._mapping)
+
+
+def _within(query: Select[Any], library_ids: Collection[int] | None) -> Select[Any]:
+    return query if library_ids is None else query.where(tracks.c.library_id.in_(library_ids))
+
+
+def list_failures(conn: Connection, limit: int | None = None, library_ids: Collection[int] | None = None) -> list[dict[str, Any]]:
+    """Return failed files by path."""
+    query = _within(_listed(status="failed", missing=False).order_by(tracks.c.file_path).limit(limit), library_ids)
+    return [dict(row._mapping) for row in conn.execute(query)]

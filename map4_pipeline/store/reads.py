@@ -1,0 +1,160 @@
+"""What a resident process reads again and again, through the cache: searches, facets, tracks, statistics.
+
+Every function takes a `Cache` that may be off, and gives what JSON can hold. A version is read first, then either the cache or
+the database; see `store.cache` for why that is never stale.
+"""
+
+from collections.abc import Collection
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Connection, Text, cast, column, select
+
+from map4_pipeline.store import search as searching
+from map4_pipeline.store.cache import (
+    LIBRARY_KEY,
+    SEARCH_SECONDS,
+    STATISTICS_SECONDS,
+    TRACK_SECONDS,
+    Cache,
+    filter_key,
+    genre_key,
+    hamms_key,
+    library_generation,
+    search_key,
+    track_key,
+)
+from map4_pipeline.store.listing import NAMES
+from map4_pipeline.store.query import Query, parse_query, within
+from map4_pipeline.store.schema import analyses, tracks
+from map4_pipeline.store.statistics import genre_statistics, library_statistics
+
+
+def read_search(
+    conn: Connection,
+    cache: Cache,
+    text: str,
+    limit: int = 50,
+    after: str | None = None,
+    *,
+    libraries: Collection[int] | None = None,
+) -> dict[str, Any]:
+    """Return {"rows", "following"}: a page of a search.
+
+    Parameters
+    ----------
+    libraries : collection of int, or None
+        Only these libraries' tracks; None: all. So everywhere in this module.
+
+    Raises
+    ------
+    QueryError
+        When the query cannot be read.
+    StoreError
+        When the page does not exist.
+    """
+    query = within(read_query(text), libraries)
+
+    def make() -> dict[str, Any]:
+        page = searching.search(conn, query, limit, after)
+        return {"rows": [plain(row) for row in page.rows], "following": page.following}
+
+    return cache.through(search_key(repr(query), limit, after), library_generation(conn), SEARCH_SECONDS, make)
+
+
+def read_count(
+    conn: Connection, cache: Cache, text: str, limit: int | None = 10_000, *, libraries: Collection[int] | None = None
+) -> dict[str, Any]:
+    """Return {"count", "more"}: how many tracks a search finds, counted up to a limit; `more`: there are more than that."""
+    query = within(read_query(text), libraries)
+
+    def make() -> dict[str, Any]:
+        found = searching.count(conn, query, None if limit is None else limit + 1)
+        more = limit is not None and found > limit
+        return {"count": limit if more else found, "more": more}
+
+    return cache.through(filter_key("count", repr(query), limit), library_generation(conn), SEARCH_SECONDS, make)
+
+
+def read_facets(
+    conn: Connection, cache: Cache, text: str, limit: int = 20, *, libraries: Collection[int] | None = None
+) -> dict[str, Any]:
+    """Return {"counts", "total", "approximate"}: what a search finds by genre, key, decade, tempo and format."""
+    query = within(read_query(text), libraries)
+
+    def make() -> dict[str, Any]:
+        found = searching.facets(conn, query, limit)
+        return {"counts": found.counts, "total": found.total, "approximate": found.approximate}
+
+    return cache.through(filter_key("facets", repr(query), limit), library_generation(conn), SEARCH_SECONDS, make)
+
+
+def read_track(conn: Connection, cache: Cache, track_id: int) -> dict[str, Any] | None:
+    """Return a track with the names of `store.listing` and its whole analysis (beats, curve, sections); None: there is none."""
+    t = tracks.c
+    # The row's version, which every write changes, instead of its long columns.
+    version = select(t.file_hash, cast(column("xmin"), Text)).where(t.id == track_id)
+    found = conn.execute(version).one_or_none()
+    if found is None:
+        return None
+
+    def make() -> dict[str, Any]:
+        row = conn.execute(select(*(c.label(name) for name, c in NAMES.items())).where(t.id == track_id)).one_or_none()
+        if row is None:
+            return {}
+        payload = select(analyses.c.payload).where(
+            analyses.c.audio_hash == row.audio_hash, analyses.c.stage == "features", analyses.c.version == row.analysis_version
+        )
+        whole = conn.execute(payload.order_by(analyses.c.id.desc()).limit(1)).scalar_one_or_none()
+        return {**plain(row._mapping), "analysis": (whole or {}).get("features")}
+
+    file_hash, row_version = found
+    if file_hash is None:
+        return make() or None
+    return cache.through(track_key(file_hash), f"{track_id}-{row_version}", TRACK_SECONDS, make) or None
+
+
+def read_hamms(conn: Connection, cache: Cache, track_id: int) -> dict[str, Any] | None:
+    """Return {"hamms", "hamms_confidence"} of a track, the twelve names; None: there is no such track."""
+    t = tracks.c
+    found = conn.execute(
+        select(t.file_hash, cast(column("xmin"), Text)).where(t.id == track_id).select_from(tracks)
+    ).one_or_none()
+    if found is None:
+        return None
+
+    def make() -> dict[str, Any]:
+        row = conn.execute(select(t.hamms_vector, t.hamms_confidence).where(t.id == track_id)).one_or_none()
+        return {"hamms": row[0], "hamms_confidence": row[1]} if row else {}
+
+    file_hash, row_version = found
+    if file_hash is None:
+        return make() or None
+    return cache.through(hamms_key(file_hash), f"{track_id}-{row_version}", TRACK_SECONDS, make) or None
+
+
+def read_statistics(conn: Connection, cache: Cache) -> dict[str, Any]:
+    """Return the library's statistics as they are now, as `LibraryStatistics.to_dict`."""
+    return cache.through(LIBRARY_KEY, library_generation(conn), STATISTICS_SECONDS, lambda: library_statistics(conn).to_dict())
+
+
+def read_genre(conn: Connection, cache: Cache, genre: str) -> dict[str, Any]:
+    """Return a genre's statistics: tracks, hours, tempo, energy and loudness, its keys."""
+    return cache.through(genre_key(genre), library_generation(conn), STATISTICS_SECONDS, lambda: genre_statistics(conn, genre))
+
+
+def read_query(text: str) -> Query:
+    """Read a query; what is said relative to now (`added:7d`) counts from the whole minute, so that it can be asked again."""
+    return parse_query(text, datetime.now(UTC).replace(second=0, microsecond=0))
+
+
+def plain(row: Any) -> dict[str, Any]:
+    """Return a row as JSON holds it: dates as ISO text, decimals as numbers."""
+    return {name: _plain(value) for name, value in row.items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (datetime, date)):
+        return value.isoformat()
+    return float(value) if isinstance(value, Decimal) else value

@@ -1,0 +1,295 @@
+"""What is like a track, and what mixes into it: exact, over all vectors, which a process keeps in memory.
+
+The vectors are read once by COPY. From then on every question asks PostgreSQL first whether anything changed (`map4_generation`),
+and if so for what was written since, so an ingest in another process is seen at once. What is found is looked up in the database
+before it is shown: a track that has gone, is hidden or does not fit the filters is not in the answer, whatever memory says.
+"""
+
+import io
+import threading
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from sqlalchemy import BigInteger, Connection, Engine, Text, and_, bindparam, cast, func, select, text
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from map4_pipeline.hamms import DIMENSIONS
+from map4_pipeline.hamms.nearest import MIX_COLUMNS, NearestTable
+from map4_pipeline.hamms.similarity import Similarity, compare_many, embed_many, embed_table
+from map4_pipeline.hamms.transition import MixTrack, Transition, TransitionRules, transition
+from map4_pipeline.hamms.vector import BPM_HIGH, BPM_LOW
+from map4_pipeline.store.errors import StoreError
+from map4_pipeline.store.listing import NAMES
+from map4_pipeline.store.query import Query
+from map4_pipeline.store.schema import track_search, tracks
+from map4_pipeline.store.search_terms import conditions
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+#: Candidates that are looked up first; where a filter leaves too few of them, everything it finds is compared.
+_CANDIDATES = 256
+_CHUNK = 200_000
+#: What other roles' sessions do is not shown to everybody: their transactions are taken to be no older than this.
+_HIDDEN_MINUTES = 10
+_DIMENSION_COLUMNS = tuple(name for name in DIMENSIONS if name not in ("bpm", "key"))
+_COLUMNS = ("track_id", "listed", "bpm", "camelot", "bpm_confidence", "key_confidence", "loudness", *_DIMENSION_COLUMNS)
+
+#: The state of the library, and from when on another transaction may still have written what is not seen yet.
+_STATE = text(
+    """
+    SELECT (SELECT map4_generation()) AS generation,
+           least(clock_timestamp(), min(xact_start), CASE WHEN bool_or(query = '<insufficient privilege>')
+               THEN clock_timestamp() - make_interval(mins => :minutes) END) AS since
+    FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid() AND coalesce(backend_type, 'client backend') = 'client backend'
+    """
+).bindparams(minutes=_HIDDEN_MINUTES)
+
+
+@dataclass(frozen=True, slots=True)
+class Similar:
+    """A track that was found.
+
+    Attributes
+    ----------
+    row : dict
+        With the names of `store.listing`.
+    similarity : Similarity
+        To the track that was asked about.
+    transition : Transition
+        From that track to this.
+    """
+
+    row: dict[str, Any]
+    similarity: Similarity
+    transition: Transition
+
+
+class SimilarIndex:
+    """The vectors of a library's listed tracks; one for each process and database (`index_of`)."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._table = NearestTable()
+        self._generation: str | None = None
+        self._since: Any = None
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    @property
+    def size_bytes(self) -> int:
+        """Memory taken."""
+        return self._table.size_bytes
+
+    def refresh(self, conn: Connection) -> None:
+        """Take over what was written since the last time; read everything the first time."""
+        with self._lock:
+            state = conn.execute(_STATE).one()
+            if state.generation == self._generation:
+                return
+            if self._generation is None or _number(state.generation) < _number(self._generation):
+                # The second: a backup was restored under us.
+                self._load(conn)
+            else:
+                self._read(conn, "JOIN tracks AS t ON t.id = s.track_id WHERE t.updated_at >= %s", (self._since,))
+                newest = conn.scalar(select(func.max(track_search.c.track_id))) or 0
+                if len(self._table) and newest > self._table.ids[-1]:
+                    # Rows that came without a trigger (a bulk load, `map4_rebuild_search`).
+                    self._load(conn)
+            self._generation, self._since = state.generation, state.since
+
+    def nearest(self, conn: Connection, track_id: int, count: int, query: Query, rules: TransitionRules | None) -> list[int]:
+        """Return the ids of the nearest tracks that a query finds, roughly in order.
+
+        Parameters
+        ----------
+        rules : TransitionRules, optional
+            Nearest by the transition's score instead of by similarity.
+
+        Raises
+        ------
+        StoreError
+            When the track has no vector.
+        """
+        with self._lock:
+            self.refresh(conn)
+            table = self._table
+            point, mix = table.get(track_id) or _read_track(conn, track_id)
+            if np.isnan(point).all():
+                raise StoreError(f"Track {track_id} has no HAMMS vector: it failed, is silent, or waits for its analysis.")
+            distances = table.distances(point) if rules is None else table.mix_distances(mix, rules)
+            distances[table.places(np.array([track_id]))] = np.inf
+            candidates = table.ids[table.closest(distances, max(_CANDIDATES, 2 * count))]
+            fitting, gone = _fitting(conn, candidates, query)
+            found = [int(id_) for id_ in candidates if id_ in fitting]
+            if len(gone):
+                table.drop(gone)
+            if len(found) >= count or len(candidates) >= len(table):
+                return found[:count]
+            # A narrow filter: everything it finds is compared.
+            places = table.places(_all_fitting(conn, query))
+            order = np.argsort(distances[places], kind="stable")
+            best = places[order][np.isfinite(distances[places][order])]
+            return [int(id_) for id_ in table.ids[best[:count]]]
+
+    def _load(self, conn: Connection) -> None:
+        self._table = NearestTable()
+        last = -1
+        while True:
+            ids = self._read(conn, f"WHERE s.track_id > %s AND s.listed ORDER BY s.track_id LIMIT {_CHUNK}", (last,))
+            if len(ids) < _CHUNK:
+                return
+            last = int(ids[-1])
+
+    def _read(self, conn: Connection, which: str, values: Sequence[Any]) -> "NDArray[np.int64]":
+        """Read rows of `track_search` into the table and return their ids in the order they came."""
+        ids, listed, points, mix = _copied(conn, which, values)
+        points[~listed] = np.nan
+        known = listed | np.isin(ids, self._table.ids)
+        self._table.put(ids[known], points[known], mix[known])
+        return ids
+
+
+_indexes: "weakref.WeakKeyDictionary[Engine, SimilarIndex]" = weakref.WeakKeyDictionary()
+_indexes_lock = threading.Lock()
+
+
+def index_of(engine: Engine) -> SimilarIndex:
+    """Return the process's index of a database."""
+    with _indexes_lock:
+        return _indexes.setdefault(engine, SimilarIndex())
+
+
+def similar_tracks(
+    conn: Connection,
+    track_id: int,
+    count: int = 20,
+    query: Query | None = None,
+    *,
+    by: Literal["similarity", "mix"] = "similarity",
+    rules: TransitionRules | None = None,
+) -> list[Similar]:
+    """Return the tracks that are most like one, the most alike first.
+
+    Parameters
+    ----------
+    query : Query, optional
+        Only tracks that it finds; its order does not count.
+    by : {"similarity", "mix"}
+        "mix": the tracks into which this one mixes best.
+    rules : TransitionRules, optional
+        How the transitions are judged.
+
+    Raises
+    ------
+    StoreError
+        When there is no such track, or it has no vector.
+    """
+    rules = rules or TransitionRules()
+    ids = index_of(conn.engine).nearest(conn, track_id, count, query or Query(), rules if by == "mix" else None)
+    rows = {row["id"]: row for row in tracks_by_id(conn, [track_id, *ids])}
+    first = rows.get(track_id)
+    if first is None:
+        raise StoreError(f"There is no track {track_id}.")
+    others = [rows[id_] for id_ in ids if id_ in rows]
+    # From the rows as they are read now: what is shown belongs together.
+    point, *points = embed_many([row["hamms"] or {} for row in (first, *others)])
+    likeness = compare_many(point, np.stack(points)) if points else []
+    mixed = mix_track(first)
+    found = [Similar(row, alike, transition(mixed, mix_track(row), rules)) for row, alike in zip(others, likeness, strict=True)]
+    if by == "mix":
+        return sorted(found, key=lambda one: (-one.transition.score, one.row["id"]))
+    return sorted(found, key=lambda one: (-(one.similarity.score or 0.0), one.row["id"]))
+
+
+def tracks_by_id(conn: Connection, ids: Sequence[int]) -> list[dict[str, Any]]:
+    """Return tracks with the names of `store.listing`, in the order of their ids."""
+    # An array, so that the statement is the same for any number.
+    wanted = bindparam("ids", list(ids), type_=ARRAY(BigInteger))
+    statement = select(*(column.label(name) for name, column in NAMES.items())).where(tracks.c.id == func.any(wanted))
+    return [dict(row._mapping) for row in conn.execute(statement.order_by(tracks.c.id))]
+
+
+def mix_track(row: dict[str, Any]) -> MixTrack:
+    """Return a row of `store.listing` as a track to mix."""
+    names = ("bpm", "bpm_confidence", "camelot", "key_confidence", "energy", "loudness_lufs", "duration", "artist", "title")
+    return MixTrack(row["id"], **{name: row[name] for name in names}, genre=row["genre"], path=row["path"])
+
+
+# ------------------------------------------------------------------ reading
+def _copied(
+    conn: Connection, which: str, values: Sequence[Any]
+) -> "tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.float32], NDArray[np.float32]]":
+    """Return ids, which are listed, embeddings and columns for mixing of rows of `track_search`."""
+    from pyarrow import csv, float64, int64, string
+
+    cursor: Any = conn.connection.cursor()
+    try:
+        columns = ", ".join(f"s.{name}" for name in _COLUMNS)
+        wanted = cursor.mogrify(f"SELECT {columns} FROM track_search AS s {which}", tuple(values)).decode()  # noqa: S608 (names are ours)
+        file = io.BytesIO()
+        cursor.copy_expert(f"COPY ({wanted}) TO STDOUT (FORMAT csv)", file)
+    finally:
+        cursor.close()
+    if not file.tell():
+        empty = np.empty((0, 0), np.float32)
+        return np.empty(0, np.int64), np.empty(0, bool), embed_table(np.empty((0, 12))), empty.reshape(0, len(MIX_COLUMNS))
+    file.seek(0)
+    types = {name: float64() for name in _COLUMNS} | {"track_id": int64(), "listed": string()}
+    parsed = csv.read_csv(
+        file,
+        read_options=csv.ReadOptions(column_names=list(_COLUMNS), use_threads=False),
+        convert_options=csv.ConvertOptions(column_types=types, null_values=[""]),
+    )
+    column = {name: parsed[name].to_numpy() for name in _COLUMNS if name != "listed"}
+    listed = np.array([value == "t" for value in parsed["listed"].to_pylist()])
+    return column["track_id"], listed, *_embedded(column)
+
+
+def _embedded(column: "dict[str, NDArray[np.float64]]") -> "tuple[NDArray[np.float32], NDArray[np.float32]]":
+    """Return embeddings and columns for mixing. A track that waits for its vector has none, whatever its tempo."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        octaves = np.log2(np.where(column["bpm"] > 0, column["bpm"], np.nan) / 120)
+    place = column["camelot"] - 2
+    bpm = np.clip((octaves + np.log2(120 / BPM_LOW)) / np.log2(BPM_HIGH / BPM_LOW), 0, 1)
+    values = np.stack([bpm if name == "bpm" else place / 24 if name == "key" else column[name] for name in DIMENSIONS], axis=1)
+    waits = np.isnan([column[name] for name in _DIMENSION_COLUMNS if name != "energy"]).all(axis=0)
+    points = embed_table(values)
+    points[waits] = np.nan
+    trust = {name: np.where(np.isnan(column[name]), 0.5, column[name]) for name in ("bpm_confidence", "key_confidence")}
+    mix = {**column, **trust, "octaves": octaves, "key": place, "loudness_lufs": column["loudness"]}
+    return points, np.stack([mix[name] for name in MIX_COLUMNS], axis=1).astype(np.float32)
+
+
+def _read_track(conn: Connection, track_id: int) -> "tuple[NDArray[np.float32], NDArray[np.float32]]":
+    ids, _, points, mix = _copied(conn, "WHERE s.track_id = %s", (track_id,))
+    if not len(ids):
+        raise StoreError(f"There is no track {track_id}.")
+    return points[0], mix[0]
+
+
+def _fitting(conn: Connection, candidates: "NDArray[np.int64]", query: Query) -> "tuple[set[int], NDArray[np.int64]]":
+    """Return which candidates a query finds, and which are not listed any more."""
+    t = track_search.c
+    wanted = bindparam("candidates", candidates.tolist(), type_=ARRAY(BigInteger))
+    fits = and_(*conditions(query))
+    rows = conn.execute(select(t.track_id, fits.label("fits")).where(t.track_id == func.any(wanted), t.listed)).all()
+    there = np.array([row.track_id for row in rows], dtype=np.int64)
+    return {row.track_id for row in rows if row.fits}, np.setdiff1d(candidates, there)
+
+
+def _all_fitting(conn: Connection, query: Query) -> "NDArray[np.int64]":
+    """Return the ids of all listed tracks that a query finds. One text: half a million rows would take seconds."""
+    t = track_search.c
+    joined = select(func.string_agg(cast(t.track_id, Text), ",")).where(*conditions(query), t.listed)
+    found = conn.scalar(joined)
+    return np.array(found.split(","), dtype=np.int64) if found else np.empty(0, np.int64)
+
+
+def _number(generation: str) -> int:
+    return int(generation.split("-")[0])

@@ -1,0 +1,147 @@
+"""Loudness against ffmpeg's ebur128 filter and against the standard's own figures."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.signal
+
+from map4_pipeline.audio import analyse
+from map4_pipeline.audio.k_weighting import CHUNK, KWeighting, biquads
+from map4_pipeline.audio.loudness import LoudnessMeter, integrated_loudness, loudness_range
+from map4_pipeline_tests.audio import sound
+
+
+def by_ffmpeg(path: Path) -> tuple[float, float, float]:
+    text = sound.ffmpeg("-i", path, "-af", "ebur128=peak=true", "-f", "null", "-")
+    summary = text[text.rindex("Summary:") :]
+    found = [re.search(rf"{name}:\s+(-?[\d.]+)", summary) for name in ("I", "LRA", "Peak")]
+    assert all(found)
+    i, span, peak = (float(m[1]) for m in found if m)
+    return i, span, peak
+
+
+def music(rate: int) -> np.ndarray:  # type: ignore[type-arg]
+    level = np.repeat(np.random.default_rng(4).uniform(0.05, 1, 20), rate * 2)
+    mono = (sound.drums(120, 40, rate) + sound.chords(2, "minor", 40, rate))[: len(level)] * level
+    noise = np.random.default_rng(6).standard_normal((len(mono), 2)) * 0.02 * level[:, None]
+    return mono[:, None] * [1.0, 0.6] + noise
+
+
+@pytest.mark.parametrize(
+    ("rate", "channels"),
+    [(22050, 2), (44100, 1), (44100, 2), (48000, 2), (96000, 2), (48000, 4), (44100, 6), (48000, 8)],
+)
+def test_agreement_with_ffmpeg(rate: int, channels: int, tmp_path: Path) -> None:
+    """Mono, stereo and surround: L R Ls Rs, 5.1 and 7.1."""
+    stereo = music(rate)
+    columns = [stereo[:, k % 2] * (1.0 - 0.08 * k) for k in range(channels)]
+    path = sound.write(tmp_path / "x.wav", np.clip(np.stack(columns, axis=1), -1, 1), rate)
+    layout = {4: "quad", 6: "5.1", 8: "7.1"}.get(channels)
+    if layout:  # soundfile writes no channel mask
+        sound.ffmpeg("-channel_layout", layout, "-i", path, "-c:a", "pcm_s16le", tmp_path / "y.wav")
+        path = tmp_path / "y.wav"
+    loudness, span, peak = by_ffmpeg(path)
+    features = analyse(path, stages=("features",)).features
+    assert features is not None
+    # ffmpeg prints one decimal.
+    assert features.loudness_lufs == pytest.approx(loudness, abs=0.1)
+    assert features.loudness_range_lu == pytest.approx(span, abs=0.3)
+    assert features.true_peak_dbtp == pytest.approx(peak, abs=0.2)
+
+
+def test_bass_and_surround(tmp_path: Path) -> None:
+    """Bass sits on the slope of the high-pass; of six channels the fourth (LFE) does not count and the last two count more."""
+    bass = sound.tone(60, 10, partials=1)[:, None] * 0.2
+    path = sound.write(tmp_path / "bass.wav", bass)
+    features = analyse(path, stages=("features",)).features
+    assert features is not None
+    assert features.loudness_lufs == pytest.approx(by_ffmpeg(path)[0], abs=0.1)
+    rng = np.random.default_rng(0)
+    path = sound.write(tmp_path / "six.wav", rng.standard_normal((44100 * 6, 6)) * [0.1, 0.1, 0.05, 0.3, 0.1, 0.1])
+    features = analyse(path, stages=("features",)).features
+    assert features is not None
+    assert features.loudness_lufs == pytest.approx(by_ffmpeg(path)[0], abs=0.1)
+
+
+def test_the_standards_reference_tone() -> None:
+    """BS.1770-5: a full-scale sine of 997 Hz in one channel reads -3.01 LKFS."""
+    meter = LoudnessMeter(48000, 2)
+    t = np.arange(48000 * 5) / 48000
+    block = np.stack([np.sin(2 * np.pi * 997 * t), np.zeros(len(t))]).astype(np.float32)
+    meter.feed(block, 1.0)
+    meter.finish()
+    assert integrated_loudness(meter.steps()) == pytest.approx(-3.01, abs=0.02)
+
+
+def test_peaks_between_samples() -> None:
+    """A sine of a quarter of the rate, sampled at 45 degrees, peaks 3 dB over its samples."""
+    meter = LoudnessMeter(48000, 1)
+    block = np.sin(np.pi / 2 * np.arange(48000) + np.pi / 4).astype(np.float32)[None]
+    meter.feed(block, float(block.max()))
+    assert meter.sample_peak == pytest.approx(0.7071, abs=1e-3)
+    assert meter.true_peak == pytest.approx(1.0, abs=0.02)
+
+
+def test_the_weighting_curve() -> None:
+    z = np.exp(-2j * np.pi * np.array([10.0, 38.13547, 1000.0, 10000.0]) / 48000)
+    response = np.prod([np.polyval(b[::-1], z) / np.polyval(a[::-1], z) for b, a in biquads(48000)], axis=0)
+    decibels = 20 * np.log10(np.abs(response))
+    assert decibels[0] < -20
+    assert decibels[1] == pytest.approx(-6, abs=0.2)
+    assert decibels[2] == pytest.approx(0.7, abs=0.1)
+    assert decibels[3] == pytest.approx(4.0, abs=0.1)
+
+
+def test_the_standards_own_coefficients() -> None:
+    """BS.1770-5, tables 1 and 2, at 48 kHz."""
+    (b1, a1), (b2, a2) = biquads(48000)
+    assert b1 == pytest.approx([1.53512485958697, -2.69169618940638, 1.19839281085285], abs=1e-6)
+    assert a1 == pytest.approx([1, -1.69065929318241, 0.73248077421585], abs=1e-6)
+    assert b2 == pytest.approx([1, -2, 1])
+    assert a2 == pytest.approx([1, -1.99004745483398, 0.99007225036621], abs=1e-6)
+
+
+@pytest.mark.parametrize("rate", [8000, 44100, 192000])
+def test_products_filter_as_the_recursion_does(rate: int) -> None:
+    """Rows, groups and chunks leave no seam, and single precision costs nothing: noise, and the deepest bass."""
+    count = 6 * CHUNK
+    noise = np.random.default_rng(3).standard_normal(count)
+    bass = np.sin(2 * np.pi * 20 * np.arange(count) / rate)
+    signal = np.stack([noise, bass]).astype(np.float32)
+    weighting = KWeighting(rate, 2)
+    found = np.concatenate([weighting.filter(signal[:, k : k + CHUNK]).copy() for k in range(0, count, CHUNK)], axis=1)
+    expected = signal.astype(np.float64)
+    for b, a in biquads(rate):
+        expected = scipy.signal.lfilter(b, a, expected, axis=1)
+    error = np.sqrt(((found - expected) ** 2).mean(axis=1) / (expected**2).mean(axis=1))
+    assert (error < 1e-3).all()  # 60 dB under the signal: 0.00001 LU
+
+
+def test_deep_bass(tmp_path: Path) -> None:
+    """The lowest note of a bass guitar and under it, where the weighting falls by 12 dB an octave."""
+    for hertz in (25, 35, 41):
+        path = sound.write(tmp_path / f"{hertz}.wav", sound.tone(hertz, 12, partials=1)[:, None] * [0.5, 0.3])
+        features = analyse(path, stages=("features",)).features
+        assert features is not None
+        assert features.loudness_lufs == pytest.approx(by_ffmpeg(path)[0], abs=0.06)  # ffmpeg prints one decimal
+
+
+def test_block_sizes_do_not_matter() -> None:
+    signal = np.random.default_rng(1).standard_normal((44100 * 8, 2)).astype(np.float32) * 0.1
+    results = []
+    for size in (1000, 65536, len(signal)):
+        meter = LoudnessMeter(44100, 2)
+        for start in range(0, len(signal), size):
+            planes = np.ascontiguousarray(signal[start : start + size].T)
+            meter.feed(planes, float(np.abs(planes).max()))
+        meter.finish()
+        results.append((integrated_loudness(meter.steps()), loudness_range(meter.steps())))
+    assert all(r == pytest.approx(results[0], abs=1e-4) for r in results)
+
+
+def test_silence_has_no_loudness() -> None:
+    assert integrated_loudness(np.zeros(100)) is None
+    assert integrated_loudness(np.zeros(0)) is None
+    assert loudness_range(np.ones(10)) is None

@@ -1,0 +1,178 @@
+"""Commands that steer a library from day to day: pause, queue, estimate, watch, remove."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, text
+
+from map4_pipeline.cli.estimate import size_text, time_text
+from map4_pipeline.store.errors import StoreError
+from map4_pipeline.store.failures import record_run_failure
+from map4_pipeline.store.libraries import all_libraries, local_root, register_library, registered_path, relocate_library
+from map4_pipeline.store.schema import VERSION_TABLE
+
+from .conftest import Invoke, Seeded
+
+
+def test_pause_and_resume_are_told_by_the_status(invoke: Invoke, seeded: Seeded) -> None:
+    assert not json.loads(invoke("status", "--json").stdout)["paused"]
+    assert "resume" in invoke("pause", "the party begins").stdout
+    assert json.loads(invoke("status", "--json").stdout)["paused"]
+    assert "Paused" in invoke("status").stdout
+    assert invoke("resume").stdout == "Going on.\n"
+    assert invoke("resume").stdout == "Nothing was paused.\n"
+
+
+def test_failed_runs_are_in_the_status(invoke: Invoke, seeded: Seeded, engine: Engine) -> None:
+    with engine.begin() as conn:
+        assert record_run_failure(conn, "0123456789", "refresh_library", "The disk is full.")
+        assert not record_run_failure(conn, "0123456789", "refresh_library", "The disk is full.")
+        record_run_failure(conn, "old", "refresh_library", "Long ago.")
+        conn.execute(text("UPDATE run_failures SET failed_at = now() - interval '30 days' WHERE run_id = 'old'"))
+    shown = invoke("status").stdout
+    assert "01234567 of refresh_library: The disk is full." in shown
+    assert "Long ago" not in shown
+    (run,) = json.loads(invoke("status", "--json").stdout)["failed_runs"]
+    assert run["message"] == "The disk is full."
+
+
+def test_an_older_program_refuses_the_database_of_a_newer_one(invoke: Invoke, seeded: Seeded, engine: Engine) -> None:
+    with engine.begin() as conn:
+        conn.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '9999'"))
+    for command in (["status"], ["tracks"], ["db", "migrate"], ["library", "list"]):
+        told = invoke(*command)
+        assert told.exit_code == 3, command
+        assert "made by a newer MAP4 (schema 9999" in told.stderr
+        assert "Update MAP4, or restore a dump from before the update." in told.stderr
+    with engine.connect() as conn:
+        assert conn.scalar(text("SELECT count(*) FROM tracks")) == 5
+
+
+def test_the_queue_is_filled_shown_and_taken_back(invoke: Invoke, seeded: Seeded) -> None:
+    assert "empty" in invoke("queue", "list").stdout
+    album = seeded.root / "album"
+    added = invoke("queue", "add", str(album / "one.mp3"), str(album), "--priority", "2").stdout.splitlines()
+    assert [line.partition("  ")[2] for line in added] == [str(album / "one.mp3"), str(album)]
+    first, second = (line.partition("  ")[0] for line in added)
+    assert invoke("queue", "add", str(album / "nothing.mp3")).exit_code == 2
+    entries = [json.loads(line) for line in invoke("queue", "list", "--json").stdout.splitlines()]
+    assert [(str(entry["id"]), entry["status"], entry["priority"]) for entry in entries] == [
+        (first, "pending", 2),
+        (second, "pending", 2),
+    ]
+    assert invoke("queue", "cancel", second).exit_code == 0
+    again = invoke("queue", "cancel", second, first)
+    assert (again.stdout, again.exit_code) == (f"Cancelled: {first}\n", 1)
+    assert "cancelled" in invoke("queue", "list").stdout
+
+
+def test_a_library_is_forgotten_and_its_files_are_not(invoke: Invoke, seeded: Seeded, engine: Engine) -> None:
+    slug = seeded.library.slug
+    before = sorted(seeded.root.rglob("*"))
+    with engine.begin() as conn:
+        conn.execute(text("INSERT INTO playlists (name) VALUES ('mine')"))
+        first = "SELECT p.id, t.id, 1 FROM playlists p, tracks t LIMIT 1"
+        conn.execute(text(f"INSERT INTO playlist_tracks (playlist_id, track_id, position) {first}"))
+    assert invoke("library", "remove", slug).exit_code != 0, "nobody has said yes"
+    done = invoke("library", "remove", slug, "--yes")
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert "5 tracks and 1 places in playlists" in done.stdout
+    assert sorted(seeded.root.rglob("*")) == before
+    with engine.connect() as conn:
+        for table in ("libraries", "directories", "tracks", "scans", "scan_directories", "skipped_files", "playlist_tracks"):
+            assert conn.execute(text(f"SELECT count(*) FROM {table}")).scalar_one() == 0
+    assert invoke("library", "remove", slug, "--yes").exit_code != 0
+
+
+def test_a_library_whose_disk_is_gone_is_named_and_guarded(invoke: Invoke, seeded: Seeded, engine: Engine) -> None:
+    seeded.root.rename(seeded.root.with_name("unplugged"))
+    told = invoke("ingest", "--no-report", str(seeded.root))
+    assert told.exit_code == 3
+    assert "is not there. Nothing was changed." in " ".join(told.stdout.split())
+    assert "Nothing changed since" not in told.stdout
+    told = invoke("ingest", "--no-report", str(seeded.root / "elsewhere"))
+    assert told.exit_code == 2
+    assert "does not exist, and no library is registered there" in told.stderr
+    with engine.connect() as conn:
+        assert conn.scalar(text("SELECT count(*) FROM libraries")) == 1
+        assert conn.scalar(text("SELECT count(*) FROM tracks WHERE missing_since IS NULL")) == 4
+
+
+def test_a_mapped_library_is_the_same_under_the_name_it_has_here(invoke: Invoke, seeded: Seeded, engine: Engine) -> None:
+    here = seeded.root.with_name("mounted")
+    seeded.root.rename(here)
+    path_map = f"/other=/elsewhere; {seeded.root}={here}"
+    with engine.begin() as conn:
+        (library,) = all_libraries(conn)
+        assert local_root(library, path_map) == os.fsencode(here)
+        for place in (here, seeded.root):
+            assert register_library(conn, place, path_map=path_map) == library
+        with pytest.raises(StoreError, match="lies inside"):
+            register_library(conn, here / "album", path_map=path_map)
+        assert relocate_library(conn, library, here, path_map) == library
+    assert registered_path(b"/elsewhere/x", path_map) == b"/other/x"
+    assert registered_path(b"/elsewhere else/x", path_map) == b"/elsewhere else/x"
+    with pytest.raises(StoreError, match="not of the form"):
+        local_root(library, "/no/equals/sign")
+
+
+def test_a_library_is_watched_or_not(invoke: Invoke, seeded: Seeded) -> None:
+    slug = seeded.library.slug
+    for switch, watched in (("off", False), ("on", True)):
+        assert invoke("library", "watch", slug, switch).exit_code == 0
+        assert json.loads(invoke("library", "list", "--json").stdout)["watched"] is watched
+
+
+def test_an_estimate_measures_and_writes_nothing(invoke: Invoke, sound: Path, tmp_path: Path) -> None:
+    music = tmp_path / "music"
+    for folder in ("a", "b"):
+        (music / folder).mkdir(parents=True)
+        for number in range(3):
+            (music / folder / f"{number}.wav").write_bytes(sound.read_bytes())
+    found = json.loads(invoke("estimate", str(music), "--json").stdout)
+    assert (found["files"], found["directories"], found["sampled"]) == (6, 2, 6)
+    assert found["audio_bytes"] == 6 * sound.stat().st_size
+    assert 0 < found["seconds_low"] <= found["seconds"] <= found["seconds_high"]
+    shown = invoke("estimate", str(music)).stdout
+    assert "6 in 2 folders" in shown
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert invoke("estimate", str(empty)).exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(40, "40 s"), (119.4, "119 s"), (720, "12 min"), (12600, "3.5 h"), (181440, "2.1 days")]
+)
+def test_durations_as_people_say_them(seconds: float, said: str) -> None:
+    assert time_text(seconds) == said
+
+
+@pytest.mark.parametrize(("size", "said"), [(12, "12 B"), (12_345_000_000, "12.3 GB"), (2.5e12, "2.5 TB")])
+def test_sizes_as_people_say_them(size: float, said: str) -> None:
+    assert size_text(size) == said
+
+
+def test_a_search_finds_counts_and_pages(invoke: Invoke, seeded: Seeded) -> None:
+    assert [json.loads(line)["file_name"] for line in invoke("search", "--json", "bpm:128").stdout.splitlines()] == [
+        "one.mp3",
+        "two.mp3",
+    ]
+    assert "A Title" in invoke("search", "title").stdout
+    assert invoke("search", "bpm:128", "--count").stdout == "2\n"
+    assert json.loads(invoke("search", "--facets", "--json").stdout)["camelot"] == {"8A": 2}
+    assert "8A 2" in invoke("search", "--facets").stdout
+    page = invoke("search", "sort:bpm", "--limit", "1").stdout
+    mark = page.rpartition("--after ")[2].strip()
+    assert "1 of 3" in page
+    assert "HYPERLINK" in invoke("search", "sort:bpm", "--limit", "1", "--after", mark).stdout
+    assert "Nothing was found" in invoke("search", "nothing", "like", "this").stdout
+
+
+def test_a_query_that_cannot_be_read_is_told_with_its_place(invoke: Invoke, seeded: Seeded) -> None:
+    told = invoke("search", "night bpm:fast")
+    assert told.exit_code == 2
+    lines = told.stderr.splitlines()
+    assert lines[0] == "'fast' is no number."
+    assert lines[2].index("^") == lines[1].index("fast")

@@ -1,0 +1,189 @@
+"""Dagster's home and storage: made by MAP4, changed by nobody but the user, quick with many partitions."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dagster import (
+    AssetExecutionContext,
+    AssetKey,
+    DagsterEventType,
+    DagsterInstance,
+    DynamicPartitionsDefinition,
+    asset,
+    materialize,
+)
+from dagster_postgres.event_log.event_log import PostgresEventLogStorage
+from dagster_postgres.schedule_storage.schedule_storage import PostgresScheduleStorage
+from sqlalchemy import create_engine, event, inspect, text
+
+from map4_pipeline.orchestration import instance as module
+from map4_pipeline.orchestration import storage
+from map4_pipeline.orchestration.instance import instance_template, prepare_home
+from map4_pipeline.orchestration.storage import BatchingEventLogStorage, Map4Storage
+from map4_pipeline.settings import Settings
+from map4_pipeline.store.errors import InfrastructureError
+
+from .work import QUIET, events, materialized
+
+MANY = 200
+
+
+@pytest.fixture
+def no_dagster_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Set and deleted, so that what the code under test sets is taken back.
+    monkeypatch.setenv("DAGSTER_HOME", "")
+    monkeypatch.delenv("DAGSTER_HOME")
+
+
+def test_a_home_is_made_from_the_template(settings: Settings, no_dagster_home: None) -> None:
+    home = prepare_home(settings)
+    assert home == settings.dagster_home
+    assert home.is_absolute()
+    assert (home / "dagster.yaml").read_bytes() == instance_template().read_bytes()
+    assert os.environ["DAGSTER_HOME"] == str(home)
+    assert int(os.environ["DAGSTER_EVENT_BATCH_SIZE"]) >= 100
+
+
+def test_a_home_that_map4_wrote_follows_the_template_and_one_that_a_user_changed_does_not(
+    settings: Settings, no_dagster_home: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    target = prepare_home(settings) / "dagster.yaml"
+    newer = tmp_path / "newer.yaml"
+    newer.write_text(instance_template().read_text() + "\n# newer\n")
+    monkeypatch.setattr(module, "instance_template", lambda: newer)
+    prepare_home(settings)
+    assert target.read_text().endswith("# newer\n")
+    target.write_text("telemetry:\n  enabled: false\n# mine\n")
+    prepare_home(settings)
+    newer.write_text("# newest\n")
+    prepare_home(settings)
+    assert target.read_text().endswith("# mine\n")
+
+
+def test_a_dagster_home_that_is_set_is_used_as_it_is(settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    assert prepare_home(settings) == tmp_path
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_home_that_cannot_be_made_is_told_in_a_sentence(settings: Settings, no_dagster_home: None, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InfrastructureError, match="Set MAP4_HOME to a folder that can"):
+        prepare_home(settings.model_copy(update={"home": tmp_path / "file"}))
+
+
+def count_statements(instance: DagsterInstance) -> list[str]:
+    """Return a list that grows by every statement on the event log."""
+    statements: list[str] = []
+    engine = instance.event_log_storage._engine  # type: ignore[attr-defined]
+
+    def note(_c: Any, _cursor: Any, statement: str, _p: Any, _context: Any, _many: bool) -> None:
+        statements.append(statement)
+
+    event.listen(engine, "before_cursor_execute", note)
+    return statements
+
+
+def many_partitions(instance: DagsterInstance) -> list[str]:
+    keys = [f"k{number:03}" for number in range(MANY)]
+    instance.add_dynamic_partitions("many", keys)
+    partitions = DynamicPartitionsDefinition(name="many")
+
+    @asset(partitions_def=partitions)
+    def one(context: AssetExecutionContext) -> None:
+        for key in context.partition_keys:
+            context.add_asset_metadata({"n": int(key[1:])}, partition_key=key)
+
+    @asset(partitions_def=partitions, deps=[one])
+    def two(context: AssetExecutionContext) -> None:
+        assert len(context.partition_keys) == MANY
+
+    result = materialize(
+        [one, two],
+        instance=instance,
+        tags={"dagster/asset_partition_range_start": keys[0], "dagster/asset_partition_range_end": keys[-1]},
+        run_config=QUIET,
+    )
+    assert result.success
+    return keys
+
+
+def verify_many(instance: DagsterInstance, keys: list[str]) -> None:
+    for name in ("one", "two"):
+        planned = events(instance, name, DagsterEventType.ASSET_MATERIALIZATION_PLANNED)
+        assert sorted(record.partition_key for record in planned) == keys
+        assert sorted(materialized(instance, name), key=str) == keys
+        assert instance.get_materialized_partitions(AssetKey(name)) == set(keys)
+        record = instance.get_asset_records([AssetKey(name)])[0]
+        assert record.asset_entry.last_run_id == planned[-1].run_id
+    numbers = sorted(record.asset_materialization.metadata["n"].value for record in events(instance, "one"))
+    assert numbers == list(range(MANY))
+
+
+def test_events_of_many_partitions_are_written_in_batches_and_all_are_there(instance: DagsterInstance) -> None:
+    log = instance.event_log_storage
+    # The pinned Dagster still has what the batching class needs; if not, look at map4_pipeline.orchestration.storage.
+    assert isinstance(log, BatchingEventLogStorage)
+    statements = count_statements(instance)
+    keys = many_partitions(instance)
+    inserts = [statement for statement in statements if statement.startswith("INSERT INTO event_logs")]
+    # 2 assets x 200 partitions x (planned + materialized) = 800 events, and some of the run itself.
+    assert len(inserts) < 100
+    # Dagster asks once a partition and asset whether it is known; nothing else is asked for each.
+    writes = [statement for statement in statements if not statement.startswith("SELECT")]
+    assert len(writes) < 100
+    verify_many(instance, keys)
+
+
+def test_without_what_batching_needs_the_stock_class_does_the_work(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage, "_NEEDED", (*storage._NEEDED, "gone_in_a_later_release"))
+    monkeypatch.setenv("DAGSTER_HOME", str(settings.dagster_home))
+    monkeypatch.setattr(f"{__name__}.MANY", 20)
+    with module.open_instance(settings) as instance:
+        assert type(instance.event_log_storage) is PostgresEventLogStorage
+        verify_many(instance, many_partitions(instance))
+
+
+def test_the_instance_keeps_everything_in_postgresql_beside_map4s_database(instance: DagsterInstance, settings: Settings) -> None:
+    assert settings.database_url is not None
+    name = settings.database_url.get_secret_value().partition("?")[0].rpartition("/")[2]
+    url = instance.run_storage._engine.url  # type: ignore[attr-defined]
+    assert url.database == f"{name}_dagster"
+    assert not list(settings.dagster_home.rglob("*.db"))
+
+
+def test_dagsters_storage_can_be_named(settings: Settings, empty_database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from map4_pipeline import settings as settings_module
+
+    monkeypatch.setenv("DAGSTER_DATABASE_URL", empty_database)
+    monkeypatch.setenv("DAGSTER_HOME", str(settings.dagster_home))
+    settings_module.settings.cache_clear()
+    with module.open_instance(settings_module.settings()) as instance:
+        instance.add_dynamic_partitions("directory", ["x"])
+        name = empty_database.partition("?")[0].rpartition("/")[2]
+        assert instance.run_storage._engine.url.database == name  # type: ignore[attr-defined]
+
+
+def test_tables_that_a_killed_process_left_half_made_are_made_anew(empty_database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = empty_database.replace("postgresql://", "postgresql+psycopg2://")
+
+    def killed(self: Any) -> None:
+        with self.connect() as connection:
+            connection.execute(text("CREATE TABLE jobs (id INTEGER)"))
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PostgresScheduleStorage, "_init_db", killed)
+        with pytest.raises(KeyboardInterrupt):
+            Map4Storage(url)
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(text("DROP TABLE dynamic_partitions"))
+    made = Map4Storage(url)
+    made.event_log_storage.add_dynamic_partitions("directory", ["a"])
+    assert list(Map4Storage(url).event_log_storage.get_dynamic_partitions("directory")) == ["a"]
+    assert made.schedule_storage.all_instigator_state() == []
+    assert not [name for name in inspect(engine).get_table_names() if name.startswith("map4")]
+    engine.dispose()

@@ -1,0 +1,84 @@
+"""The PDF as another program reads it."""
+
+from pathlib import Path
+
+from pypdf import PdfReader
+
+from map4_pipeline.reports import fontstack
+from map4_pipeline.reports.pdf import write_pdf
+from map4_pipeline_tests.reports.factory import nasty_snapshot, snapshot, track
+
+SECTIONS = ["The ledger", "The library at a glance", "Tempo", "Keys", "Energy and loudness", "Years and genres", "HAMMS profile",
+            "Quality and review", "Duplicates", "Failures", "Tracks", "Annotations and versions"]  # fmt: skip
+
+
+def _read(path: Path) -> tuple[PdfReader, list[str]]:
+    reader = PdfReader(path)
+    return reader, [page.extract_text() for page in reader.pages]
+
+
+def test_contents_outline_and_page_numbers(tmp_path: Path) -> None:
+    reader, pages = _read(write_pdf(snapshot(size=230), tmp_path / "a.pdf").path)
+    assert [entry["/Title"] for entry in reader.outline] == SECTIONS
+    assert reader.metadata is not None
+    assert reader.metadata.title == "Late-night crates"
+    assert "Late-night crates" in pages[0]
+    assert "230" in pages[0]
+    contents = pages[1].replace(" ", "").replace(".", "").splitlines()
+    # Leaders and numbers are drawn apart from the titles, in the same order.
+    printed = [int(line) for line in contents[contents.index("Contents") :] if line.isdigit()]
+    numbers = dict(zip(SECTIONS, printed, strict=True))
+    for title, entry in zip(SECTIONS, reader.outline, strict=True):
+        number = reader.get_destination_page_number(entry)
+        assert number is not None
+        assert title in pages[number]
+        # The number that is printed at the foot is the one that a viewer counts to.
+        assert str(number + 1) in pages[number].splitlines()
+        assert numbers[title] == number + 1
+    assert "The first 200 of 230 tracks." in "".join(pages)
+    assert {font for page in reader.pages for font in _fonts(page)} >= {"NotoSans-Regular", "NotoSans-Bold"}
+
+
+def _fonts(page: object) -> set[str]:
+    fonts = page["/Resources"].get("/Font", {})  # type: ignore[index]
+    return {str(font.get_object()["/BaseFont"]).split("+")[-1] for font in fonts.values()}
+
+
+def test_text_from_tags_is_text(tmp_path: Path) -> None:
+    _, pages = _read(write_pdf(nasty_snapshot(), tmp_path / "a.pdf").path)
+    everything = "\n".join(pages)
+    assert "<script>alert(1)</script>" in everything
+    assert "Simon & Garfunkel <b>bold</b>" in everything
+    assert "Ελληνικά Кириллица Ñandú Łódź" in everything
+    assert len(pages) < 25
+
+
+def test_nothing_measured_is_said(tmp_path: Path) -> None:
+    _, pages = _read(write_pdf(snapshot([]), tmp_path / "a.pdf").path)
+    everything = "\n".join(pages)
+    assert everything.count("Nothing measured") == 7
+    assert "No scan has been completed yet." in everything
+    assert "The library holds no tracks." in everything
+    assert "nan" not in everything.lower().split()
+    assert "None" not in everything
+
+
+def test_a_ledger_that_does_not_add_up_is_said(tmp_path: Path) -> None:
+    wrong = snapshot([track(0)], ledger={"seen": 9, "analysed": 1})
+    _, pages = _read(write_pdf(wrong, tmp_path / "a.pdf").path)
+    assert "does not add up: 9 files were seen, 1 are accounted for" in "\n".join(pages)
+
+
+def test_text_is_cut_to_its_room() -> None:
+    fontstack.register()
+    for value in ("x" * 3000, "漢字" * 500, "word " * 600, "עברית" * 400, "short", ""):
+        cut = fontstack.fit(value, 120, 8)
+        assert fontstack.width(cut, 8) <= 120
+        assert cut == value or cut.endswith("…")
+
+
+def test_characters_without_a_glyph_become_one_box() -> None:
+    fontstack.register()
+    assert fontstack.markup("a漢字b") == 'a<font name="MAP4-Fallback">▯</font>b'
+    assert fontstack.markup("<b>&") == "&lt;b&gt;&amp;"
+    assert fontstack.markup("e\u0301") == "é"

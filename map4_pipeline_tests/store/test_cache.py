@@ -1,0 +1,355 @@
+"""The cache with a real Valkey: never stale, and nothing but slower when it is off, full, hung or killed in mid-request."""
+
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import Engine, text
+
+from map4_pipeline.settings import Settings
+from map4_pipeline.store import cache as module
+from map4_pipeline.store import reads
+from map4_pipeline.store.cache import (
+    Cache,
+    ai_key,
+    batch_key,
+    export_key,
+    filter_key,
+    genre_key,
+    hamms_key,
+    library_generation,
+    open_cache,
+    search_key,
+    track_key,
+)
+from map4_pipeline.store.valkey_server import EmbeddedValkey
+
+from ..postgres import PostgresForTests, short_directory
+from .big import generated_library
+
+pytestmark = pytest.mark.skipif(not EmbeddedValkey.is_available(), reason="the extra `cache` is not installed")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[EmbeddedValkey]:
+    """A cache server for this module."""
+    with short_directory() as home:
+        server = EmbeddedValkey(home)
+        server.start()
+        yield server
+        server.stop(force=True)
+
+
+@pytest.fixture
+def cache(server: EmbeddedValkey) -> Iterator[Cache]:
+    """An empty cache; the server is up, empty and limited as usual."""
+    import redis
+
+    with redis.Redis.from_url(server.start()) as client:
+        client.flushall()
+        client.config_set("maxmemory", "128mb")
+        client.config_set("maxmemory-policy", "allkeys-lru")
+    cache = Cache(server.url())
+    yield cache
+    cache.close()
+
+
+@pytest.fixture(scope="module")
+def engine(postgres_server: PostgresForTests) -> Iterator[Engine]:
+    """A library of 400 invented tracks."""
+    with generated_library(postgres_server, 400) as engine:
+        yield engine
+
+
+def raw(server: EmbeddedValkey) -> Any:
+    import redis
+
+    return redis.Redis.from_url(server.url())
+
+
+def pid(server: EmbeddedValkey) -> int:
+    found = server.status().pid
+    assert found is not None
+    return found
+
+
+# ------------------------------------------------------------------ keys and times
+def test_the_keys_and_times_of_the_requirements() -> None:
+    assert [track_key("ab"), hamms_key("ab"), ai_key("ab", "openai")] == ["track:ab", "hamms:ab", "ai:ab:openai"]
+    assert search_key("house", 50).startswith("search:")
+    assert filter_key("house").startswith("filter:")
+    assert search_key("house", 50) != search_key("house", 51)
+    assert [genre_key("Drum & Bass"), module.LIBRARY_KEY] == ["stats:genre:Drum%20%26%20Bass", "stats:library"]
+    assert [export_key("7"), batch_key("7")] == ["export:7", "batch:7"]
+    times = (module.TRACK_SECONDS, module.SEARCH_SECONDS, module.STATISTICS_SECONDS, module.TEMPORARY_SECONDS)
+    assert times == (86_400, 3_600, 300, 600)
+
+
+def test_what_is_kept_is_json_with_its_time(cache: Cache, server: EmbeddedValkey, engine: Engine) -> None:
+    with engine.connect() as conn:
+        id_ = conn.execute(text("SELECT id FROM tracks WHERE status = 'ok' LIMIT 1")).scalar_one()
+        assert reads.read_track(conn, cache, id_) == reads.read_track(conn, cache, id_)
+        reads.read_hamms(conn, cache, id_)
+        reads.read_search(conn, cache, "the")
+        reads.read_count(conn, cache, "bpm>100")
+        reads.read_facets(conn, cache, "bpm>100")
+        reads.read_statistics(conn, cache)
+        reads.read_genre(conn, cache, "House")
+    cache.put(export_key("1"), {"state": "running", "done": 3}, module.TEMPORARY_SECONDS)
+    assert cache.get(export_key("1")) == {"state": "running", "done": 3}
+    found: dict[str, int] = {}
+    with raw(server) as client:
+        for key in client.scan_iter():
+            json.loads(client.get(key))
+            kind = key.decode().rpartition(":")[0] if key.startswith(b"stats") else key.decode().partition(":")[0]
+            found[kind] = max(found.get(kind, 0), client.ttl(key))
+    expected = {
+        "track": 86_400,
+        "hamms": 86_400,
+        "search": 3_600,
+        "filter": 3_600,
+        "stats": 300,
+        "stats:genre": 300,
+        "export": 600,
+    }
+    assert found.keys() == expected.keys()
+    for kind, seconds in expected.items():
+        assert seconds - 60 < found[kind] <= seconds
+
+
+def test_hits_are_counted(cache: Cache, engine: Engine) -> None:
+    assert cache.counts().hit_rate is None
+    with engine.connect() as conn:
+        for _ in range(4):
+            reads.read_search(conn, cache, "the")
+    counts = cache.counts()
+    assert (counts.hits, counts.misses, counts.errors) == ({"search": 3}, {"search": 1}, 0)
+    assert counts.hit_rate == 0.75
+
+
+# ------------------------------------------------------------------ never stale
+CHANGES = {
+    "a correction": "UPDATE tracks SET bpm = 61, corrections = '{{}}' WHERE id = {id}",
+    "an ingest": "UPDATE tracks SET status = 'failed', bpm = NULL WHERE id = {id}",
+    "a retag": "UPDATE tracks SET title = 'zzz' WHERE id = {id}",
+    "a deletion": "DELETE FROM tracks WHERE id = {id}",
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_is_seen_at_once(cache: Cache, engine: Engine, change: str) -> None:
+    off = Cache(None)
+    with engine.connect() as conn:
+        id_ = conn.execute(text("SELECT max(track_id) FROM track_search WHERE listed AND bpm > 70")).scalar_one()
+        query = "sort:-added"
+        before = [reads.read_search(conn, cache, query), reads.read_track(conn, cache, id_), reads.read_statistics(conn, cache)]
+    with engine.begin() as conn:
+        conn.execute(text(CHANGES[change].format(id=id_).replace(":", "\\:")))
+    with engine.connect() as conn:
+        after = [reads.read_search(conn, cache, query), reads.read_track(conn, cache, id_), reads.read_statistics(conn, cache)]
+        fresh = [reads.read_search(conn, off, query), reads.read_track(conn, off, id_), reads.read_statistics(conn, off)]
+    assert after == fresh
+    assert after[1] != before[1]
+
+
+def test_a_slow_reader_cannot_bring_back_what_was(cache: Cache, engine: Engine) -> None:
+    """It reads, the library changes and another reads, then the slow one writes what it read."""
+    read, changed = threading.Event(), threading.Event()
+    results = []
+
+    def slow() -> None:
+        with engine.connect() as conn:
+            version = library_generation(conn)
+
+            def make() -> int:
+                value = int(conn.execute(text("SELECT count(*) FROM track_search WHERE listed")).scalar_one())
+                read.set()
+                changed.wait(10)
+                return value
+
+            results.append(cache.through("stats:library", version, 300, make))
+
+    thread = threading.Thread(target=slow)
+    thread.start()
+    assert read.wait(10)
+    with engine.begin() as conn:
+        conn.execute(text("UPDATE tracks SET hidden_at = now() WHERE id = (SELECT min(track_id) FROM track_search WHERE listed)"))
+    changed.set()
+    thread.join()
+    with engine.connect() as conn:
+        now = int(conn.execute(text("SELECT count(*) FROM track_search WHERE listed")).scalar_one())
+        assert cache.through("stats:library", library_generation(conn), 300, lambda: now) == now == results[0] - 1
+
+
+def test_a_change_that_is_not_committed_does_not_move_the_generation(engine: Engine) -> None:
+    with engine.connect() as other, engine.connect() as conn:
+        before = library_generation(other)
+        conn.execute(text("UPDATE tracks SET title = 'a' WHERE id = 1"))
+        assert library_generation(other) == before
+        conn.commit()
+        after = library_generation(other)
+        assert after != before
+        conn.execute(text("UPDATE tracks SET title = 'b' WHERE id = 1"))
+        conn.rollback()
+        assert library_generation(other) == after
+        # A savepoint that is rolled back takes its mark with it, and what follows makes a new one.
+        with conn.begin():
+            savepoint = conn.begin_nested()
+            conn.execute(text("UPDATE tracks SET title = 'c' WHERE id = 1"))
+            savepoint.rollback()
+            conn.execute(text("UPDATE tracks SET title = 'd' WHERE id = 1"))
+        assert library_generation(other) != after
+
+
+def test_generations_never_come_back(engine: Engine) -> None:
+    """Transactions that end out of order, and old marks that are forgotten meanwhile."""
+    seen = set()
+
+    def look() -> None:
+        with engine.connect() as conn:
+            generation = library_generation(conn)
+        assert generation not in seen
+        seen.add(generation)
+
+    with engine.connect() as slow:
+        for number in range(6):
+            slow.execute(text("UPDATE tracks SET title = 'slow' WHERE id = 2"))
+            with engine.begin() as conn:
+                conn.execute(text(f"UPDATE tracks SET title = 'quick {number}' WHERE id = 1"))
+            look()
+            if number % 2:
+                with engine.begin() as conn:
+                    conn.execute(text("SELECT map4_forget_changes()"))
+                look()
+            slow.commit()
+            look()
+    with engine.begin() as conn:
+        conn.execute(text("SELECT map4_forget_changes()"))
+        assert conn.execute(text("SELECT count(*) FROM library_changes")).scalar_one() <= 3
+
+
+# ------------------------------------------------------------------ off, full, hung, killed
+def right(engine: Engine, cache: Cache) -> None:
+    """Check that everything is as without a cache."""
+    off = Cache(None)
+    with engine.connect() as conn:
+        id_ = conn.execute(text("SELECT id FROM tracks WHERE status = 'ok' LIMIT 1")).scalar_one()
+        for query in ("the", "bpm>120 sort:-energy"):
+            assert reads.read_search(conn, cache, query) == reads.read_search(conn, off, query)
+        assert reads.read_track(conn, cache, id_) == reads.read_track(conn, off, id_)
+        assert reads.read_statistics(conn, cache) == reads.read_statistics(conn, off)
+
+
+def test_off(engine: Engine) -> None:
+    cache = Cache(None)
+    right(engine, cache)
+    assert not cache.enabled
+    assert not cache.answers()
+    assert cache.counts().hit_rate is None
+
+
+def test_nobody_listens(engine: Engine) -> None:
+    for address in ("redis://127.0.0.1:1/0", "unix:///tmp/no-such-socket", "redis://no-such-host.invalid:6379"):
+        cache = Cache(address)
+        right(engine, cache)
+        assert cache.counts().errors == 1
+        assert cache.counts().skipped > 0
+
+
+def test_full(cache: Cache, server: EmbeddedValkey, engine: Engine) -> None:
+    right(engine, cache)
+    with raw(server) as client:
+        client.config_set("maxmemory-policy", "noeviction")
+        client.config_set("maxmemory", "1")
+    assert not cache.put("search:x", [1], 60)
+    right(engine, cache)  # what it has it still gives
+    assert cache.counts().hits["search"] == 2
+    assert cache.counts().skipped == 0
+    with engine.connect() as conn:
+        assert reads.read_search(conn, cache, "genre:rock") == reads.read_search(conn, Cache(None), "genre:rock")
+
+
+def test_a_full_disk_or_a_broken_value_is_no_answer(cache: Cache, server: EmbeddedValkey) -> None:
+    with raw(server) as client:
+        client.set("search:broken", b'{"version": "1", "va')
+        client.set("search:other", b"\x80\x04pickle")
+        client.lpush("search:list", "1")
+    for key in ("search:broken", "search:other", "search:list"):
+        assert cache.through(key, "1", 60, lambda: "made") == "made"
+
+
+def test_hung(cache: Cache, server: EmbeddedValkey, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    right(engine, cache)
+    os.kill(pid(server), signal.SIGSTOP)
+    try:
+        right(engine, cache)
+        counts = cache.counts()
+        # One call waited, and the others did not.
+        assert counts.errors == 1
+        assert counts.skipped >= 5
+    finally:
+        os.kill(pid(server), signal.SIGCONT)
+    monkeypatch.setattr(cache, "_resting_until", 0.0)
+    assert wait_until(cache.answers)
+    hits = sum(cache.counts().hits.values())
+    right(engine, cache)
+    assert sum(cache.counts().hits.values()) > hits
+
+
+def test_killed_in_mid_request(cache: Cache, server: EmbeddedValkey, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    right(engine, cache)
+    number = pid(server)
+    os.kill(number, signal.SIGSTOP)
+    monkeypatch.setattr(module, "TIMEOUT_SECONDS", 30)
+    waiting = Cache(server.url())
+    killer = threading.Timer(0.3, os.kill, (number, signal.SIGKILL))
+    killer.start()
+    right(engine, waiting)  # the first request is on its way when the server dies
+    killer.join()
+    assert waiting.counts().errors == 1
+    server.start()
+    monkeypatch.setattr(waiting, "_resting_until", 0.0)
+    right(engine, waiting)  # it is used again, empty
+    right(engine, waiting)
+    assert waiting.counts().hits["search"] >= 2
+    waiting.close()
+
+
+def test_many_threads_share_one(cache: Cache) -> None:
+    values = []
+
+    def work(number: int) -> None:
+        for turn in range(50):
+            values.append(cache.through(f"search:{turn % 5}", "1", 60, lambda turn=turn: turn % 5) == turn % 5)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(values)
+    assert len(values) == 200
+
+
+def test_the_settings_decide(home: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert not open_cache(Settings(home=home, redis_url=SecretStr("none"))).enabled
+    assert open_cache(Settings(home=home, redis_url=SecretStr("redis://cache:6379/1"))).enabled
+    secret = open_cache(Settings(home=home, redis_url=SecretStr("redis://:hush@127.0.0.1:1/1")))
+    assert secret.get("x") is None
+    assert "hush" not in caplog.text
+
+
+def wait_until(what: Any, seconds: float = 10) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if what():
+            return True
+        time.sleep(0.05)
+    return False

@@ -1,0 +1,141 @@
+"""The query language: what is understood, and that an error points at its place."""
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from map4_pipeline.store.query import (
+    FIELDS,
+    Added,
+    Flag,
+    Keys,
+    OneOf,
+    Query,
+    QueryError,
+    Range,
+    Text,
+    Words,
+    parse_query,
+)
+
+NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
+
+
+def terms(text: str) -> list[object]:
+    return list(parse_query(text, NOW).terms)
+
+
+def test_the_example_of_the_page() -> None:
+    query = parse_query('bpm:120..128 key:8A~ energy>0.7 genre:house -artist:"daft punk" night', NOW)
+    assert query == Query(
+        (
+            Range("bpm", 120, 128),
+            Keys(("A minor", "E minor", "D minor", "C major")),
+            Range("energy", 0.7, None, low_open=True),
+            Text("genre", "house"),
+            Text("artist", "daft punk", negated=True),
+            Words("night"),
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", []),
+        ("the who", [Words("the"), Words("who")]),
+        ('"the who"', [Words("the who", phrase=True)]),
+        ("-live", [Words("live", negated=True)]),
+        ('-"live at"', [Words("live at", phrase=True, negated=True)]),
+        ("bpm:128", [Range("bpm", 127.5, 128.5, high_open=True)]),
+        ("bpm:128.5", [Range("bpm", 128.45, 128.55, high_open=True)]),
+        ("bpm:128~", [Range("bpm", 127.5, 128.5, high_open=True, octaves=True)]),
+        ("bpm:60..64~", [Range("bpm", 60, 64, octaves=True)]),
+        ("bpm=128", [OneOf("bpm", (128,))]),
+        ("tempo>=100", [Range("bpm", 100, None)]),
+        ("year:1999", [OneOf("year", (1999,))]),
+        ("year:1999,2001", [OneOf("year", (1999, 2001))]),
+        ("year:..1999", [Range("year", None, 1999)]),
+        ("lufs<-14", [Range("loudness", None, -14, high_open=True)]),
+        ("loudness:-14..-9", [Range("loudness", -14, -9)]),
+        ("duration:3:30..1:00:00", [Range("duration", 210, 3600)]),
+        ("length>210", [Range("duration", 210, None, low_open=True)]),
+        ("size>12M", [Range("size", 12e6, None, low_open=True)]),
+        ("key:Am,9B", [Keys(("A minor", "G major"))]),
+        ('key:"A minor"', [Keys(("A minor",))]),
+        ("key:12A~", [Keys(("Db minor", "Ab minor", "F# minor", "E major"))]),
+        ("danceability>=0.5", [Range("danceability", 0.5, None)]),
+        ("is:failed -is:duplicate", [Flag("failed"), Flag("duplicate", negated=True)]),
+        ("added:7d", [Added(datetime(2026, 11, 15, 12, tzinfo=UTC), None)]),
+        ("added:2026-11", [Added(datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 12, 1, tzinfo=UTC))]),
+        ("added:2025..2026-02-03", [Added(datetime(2025, 1, 1, tzinfo=UTC), datetime(2026, 2, 4, tzinfo=UTC))]),
+        ("added>2026-01-01", [Added(datetime(2026, 1, 2, tzinfo=UTC), None)]),
+        ("added<2026", [Added(None, datetime(2026, 1, 1, tzinfo=UTC))]),
+        ("genre=Techno", [Text("genre", "Techno", exact=True)]),
+        ("AC/DC 夜 will.i.am", [Words("AC/DC"), Words("夜"), Words("will.i.am")]),
+    ],
+)
+def test_what_is_understood(text: str, expected: list[object]) -> None:
+    assert terms(text) == expected
+
+
+def test_an_order() -> None:
+    query = parse_query("house sort:-added", NOW)
+    assert (query.sort, query.descending, query.terms) == ("added", True, (Words("house"),))
+
+
+@pytest.mark.parametrize(
+    ("text", "at", "said"),
+    [
+        ("house tempoo:120", "tempoo", "Did you mean tempo"),
+        ("zzz:1", "zzz", "Fields:"),
+        ("bpm:fast", "fast", "is no number"),
+        ("bpm:120..x", "x", "is no number"),
+        ("bpm:128..120", "128..120", "120..128"),
+        ("bpm:..", "..", "one side"),
+        ("energy:0.5~", "~", "belongs to bpm"),
+        ("key:H", "H", "is no key"),
+        ("key:8A,13A", "13A", "is no key"),
+        ('artist:"daft', '"daft', "not closed"),
+        ('"daft', '"daft', "not closed"),
+        ("bpm: 120", "bpm:", "value is missing"),
+        ("genre>house", ">", "cannot be compared"),
+        ("is:lost", "lost", "no state"),
+        ("sort:colour", "colour", "no order"),
+        ("added:yesterday", "yesterday", "is no date"),
+        ("added:2026-13", "2026-13", "is no date"),
+        ("year:nan", "nan", "is no number"),
+    ],
+)
+def test_an_error_points_at_its_place(text: str, at: str, said: str) -> None:
+    with pytest.raises(QueryError) as caught:
+        parse_query(text, NOW)
+    error = caught.value
+    assert text[error.start : error.end] == at
+    assert said in error.message
+    lines = str(error).splitlines()
+    assert lines[2].index("^") == lines[1].index(at)
+
+
+def place_of_error(text: str) -> tuple[int, int]:
+    """Return where a query cannot be read, (0, 0) when it can."""
+    try:
+        parse_query(text, NOW)
+    except QueryError as error:
+        return error.start, error.end
+    return 0, 0
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_read_or_refused_with_a_place(text: str) -> None:
+    start, end = place_of_error(text)
+    assert 0 <= start <= end <= len(text)
+
+
+@given(st.sampled_from(FIELDS), st.sampled_from((":", ">", "<=", "=")), st.text(max_size=12))
+def test_any_value_is_read_or_refused_with_a_place(field: str, operator: str, value: str) -> None:
+    text = f"{field}{operator}{value}"
+    start, end = place_of_error(text)
+    assert 0 <= start <= end <= len(text)

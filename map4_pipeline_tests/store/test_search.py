@@ -1,0 +1,176 @@
+"""Search against real rows: what is found, what is not, and page after page without gaps."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, Engine, insert, text
+
+from map4_pipeline.hamms.camelot import to_camelot
+from map4_pipeline.store.database import driver_url, make_engine
+from map4_pipeline.store.directories import register_directories
+from map4_pipeline.store.errors import StoreError
+from map4_pipeline.store.libraries import register_library
+from map4_pipeline.store.query import parse_query
+from map4_pipeline.store.schema import directories, tracks
+from map4_pipeline.store.search import count, facets, search
+
+from ..postgres import PostgresForTests
+
+#: name: what differs from a plain track.
+ROWS: dict[str, dict[str, Any]] = {
+    "who": {"title": "My Generation", "artist": "The Who", "genre": "Rock", "year": 1965, "bpm": 96.2, "key": "G major"},
+    "bjork": {"title": "Jóga", "artist": "Björk", "album": "Homogenic", "genre": "Electronic", "year": 1997, "bpm": 82.0},
+    "acdc": {"title": "T.N.T.", "artist": "AC/DC", "genre": "Hard Rock", "year": 1975, "bpm": 126.6, "key": "A minor"},
+    "yoru": {"title": "真夜中の歌", "artist": "東京", "genre": "City Pop", "year": 1984, "bpm": 110.0, "key": "E minor"},
+    "house": {"title": "One More Time", "artist": "Daft Punk", "genre": "House", "year": 2000, "bpm": 122.8, "key": "B minor"},
+    "half": {"title": "Halftime", "artist": "Nobody", "genre": "Drum and Bass", "year": 2019, "bpm": 64.0, "key": "C major"},
+    "tagged": {"title": "Tagged", "artist": "Nobody", "bpm": 128.0, "tags_bpm": 100.0, "key": "C major"},
+    "octave": {"title": "Octave", "artist": "Nobody", "bpm": 128.0, "tags_bpm": 64.1, "key": "C major", "tags_camelot": "8B"},
+    "keyed": {"title": "Keyed", "artist": "Nobody", "bpm": 128.0, "key": "C major", "tags_camelot": "8A"},
+    "failed": {"title": "Broken", "status": "failed", "error_kind": "damaged"},
+    "missing": {"title": "Gone", "missing_since": "2026-01-01T00:00:00Z"},
+    "hidden": {"title": "Hidden", "hidden_at": "2026-01-01T00:00:00Z"},
+    "bare": {"file_name": "bare.ogg", "composer": "Dvořák, Antonín"},
+}
+
+
+@pytest.fixture(scope="module")
+def conn(postgres_server: PostgresForTests, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connection]:
+    """A library with these tracks, for all tests of this module."""
+    root = tmp_path_factory.mktemp("search") / "Music"
+    root.mkdir()
+    with postgres_server.database() as url:
+        engine = make_engine(driver_url(url))
+        fill(engine, root)
+        with engine.connect() as connection:
+            yield connection
+        engine.dispose()
+
+
+def fill(engine: Engine, root: Path) -> None:
+    with engine.begin() as connection:
+        library = register_library(connection, root)
+        register_directories(connection, library, [b""])
+        directory_id = connection.execute(directories.select()).one().id
+        for name, values in ROWS.items():
+            place = {
+                "library_id": library.id,
+                "directory_id": directory_id,
+                "relative_path": name.encode(),
+                "file_name": f"{name}.mp3",
+            }
+            measured = {"codec": "mp3", "duration": 200.0, "energy": 0.5, "bpm_confidence": 0.9, "key_confidence": 0.8}
+            vector = {"hamms_vector": {"danceability": 0.25 if name == "house" else 0.75}}
+            row = {**place, "file_path": f"/m/{name}", "status": "ok", **measured, **vector, **values}
+            row["camelot"] = to_camelot(row.get("key"))
+            connection.execute(insert(tracks).values(**row))
+        connection.execute(text("UPDATE tracks SET created_at = '2020-05-05' WHERE artist = 'The Who'"))
+
+
+def found(conn: Connection, query: str, limit: int = 50) -> set[str]:
+    return {row["path"].removeprefix("/m/") for row in search(conn, parse_query(query), limit).rows}
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("the who", "who"),
+        ("who", "who"),
+        ("bjor", "bjork"),
+        ("BJÖRK joga", "bjork"),
+        ("ac/dc", "acdc"),
+        ('"more time"', "house"),
+        ('"time more"', ""),
+        ("夜中", "yoru"),
+        ("daft -punk", ""),
+        ("artist:daft", "house"),
+        ('artist:"ac/dc"', "acdc"),
+        ("artist:time", ""),
+        ("title:time", "house"),
+        ("genre:rock", "who acdc"),
+        ("genre=rock", "who"),
+        ("genre:rock -genre=rock", "acdc"),
+        ("bpm:122..127", "acdc house"),
+        ("bpm:127", "acdc"),
+        ("bpm:128~", "half tagged octave keyed"),
+        ("bpm:64", "half"),
+        ("key:8A", "acdc"),
+        ("key:8A~", "acdc yoru half tagged octave keyed"),
+        ("year:1965,1975", "who acdc"),
+        ("year<1970", "who"),
+        ("danceability<0.5", "house"),
+        ("duration:3:20", "who bjork acdc yoru house half tagged octave keyed bare"),
+        ("format:mp3 genre:house", "house"),
+        ("format:ogg", "bare"),
+        ("is:failed", "failed"),
+        ("is:missing", "missing"),
+        ("is:hidden", "hidden"),
+        ("is:conflict", "tagged keyed"),
+        ("-bpm:0..1000", "bare"),
+        ("added<2021", "who"),
+        ("path:/m/hal", "half"),
+        ("library:music year:1965", "who"),
+        ("library:other", ""),
+        ("composer:dvorak", "bare"),
+        ("夜中の", "yoru"),
+        ("歌", "yoru"),
+        ("中夜", ""),
+        ("artist:京", "yoru"),
+        ("'; DROP TABLE tracks; --", ""),
+        ("% _", ""),
+        ("\\ ' \x00", ""),
+    ],
+)
+def test_what_a_query_finds(conn: Connection, query: str, expected: str) -> None:
+    assert found(conn, query) == set(expected.split())
+    assert count(conn, parse_query(query)) == len(expected.split())
+
+
+@pytest.mark.parametrize(
+    "order", ["", "sort:bpm", "sort:-bpm", "sort:artist", "sort:-year", "sort:added", "sort:key", "sort:-title"]
+)
+def test_pages_have_no_gap_and_no_double(conn: Connection, order: str) -> None:
+    query = parse_query(order)
+    whole = [row["id"] for row in search(conn, query, 50).rows]
+    pages: list[int] = []
+    after = None
+    while True:
+        page = search(conn, query, 3, after)
+        pages += [row["id"] for row in page.rows]
+        after = page.following
+        if after is None:
+            break
+    assert pages == whole
+    assert len(set(pages)) == 10
+
+
+def test_rows_are_sorted_and_what_has_no_value_comes_last(conn: Connection) -> None:
+    for order, descending in (("sort:bpm", False), ("sort:-bpm", True)):
+        values = [row["bpm"] for row in search(conn, parse_query(order)).rows]
+        there = [value for value in values if value is not None]
+        assert there == sorted(there, reverse=descending)
+        assert values[-1] is None
+
+
+@pytest.mark.parametrize("mark", ["", "nonsense", "e30", "WzEsImEiXQ", "é"])
+def test_a_mark_that_no_search_gave_is_refused(conn: Connection, mark: str) -> None:
+    with pytest.raises(StoreError, match="page"):
+        search(conn, parse_query("sort:bpm"), 3, mark)
+
+
+def test_facets(conn: Connection) -> None:
+    found = facets(conn, parse_query("bpm>0"))
+    assert (found.total, found.approximate) == (9, False)
+    counts = found.counts
+    assert counts["genre"]["Rock"] == 1
+    assert counts["camelot"] == {"8B": 4, "10A": 1, "8A": 1, "9A": 1, "9B": 1}
+    assert counts["decade"]["1960"] == 1
+    assert counts["bpm"]["120"] == 5
+    assert counts["format"] == {"mp3": 9}
+
+
+def test_unusual_words_do_not_break_the_query(conn: Connection) -> None:
+    for words in ("a & b | !c", "(", ":*", "<->", "''", '"" x', "x:* & y", "\u202e", "🎧"):
+        found(conn, words.replace(":", " "))

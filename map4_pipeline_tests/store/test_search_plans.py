@@ -1,0 +1,144 @@
+"""The search's narrow table on a larger library: kept true by its triggers, and looked through by its indexes."""
+
+import re
+from collections.abc import Iterator
+from itertools import pairwise
+
+import pytest
+from sqlalchemy import Connection, Engine, text
+
+from benchmarks.search import Mix, scans
+from map4_pipeline.store.query import SORTS, parse_query
+from map4_pipeline.store.search import count, facets, matching_ids, search
+
+from ..postgres import PostgresForTests
+from .big import generated_library
+
+TRACKS = 5_000
+
+
+@pytest.fixture(scope="module")
+def engine(postgres_server: PostgresForTests) -> Iterator[Engine]:
+    """A library of 5,000 invented tracks: small, but large enough for an index to pay."""
+    with generated_library(postgres_server, TRACKS) as engine:
+        yield engine
+
+
+@pytest.fixture
+def conn(engine: Engine) -> Iterator[Connection]:
+    """A connection whose changes are taken back."""
+    with engine.connect() as conn:
+        yield conn
+        conn.rollback()
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "yorro",
+        "artist:kalo",
+        "夜の",
+        "bpm:127..128 key:8A",
+        "bpm:128~ genre:house sort:-energy",
+        "danceability>0.97",
+        "valence<0.05 sort:title",
+        "mood:dark format:opus",
+        "is:failed",
+        "is:missing sort:-added",
+        "is:duplicate genre:jazz",
+        "year:1999 sort:artist",
+        "confidence<0.05",
+        "genre=house sort:-loudness",
+    ],
+)
+def test_plans_use_indexes(conn: Connection, query: str) -> None:
+    found = scans(conn, query)
+    # A plan may look through the narrow table when most of it matches; the wide one is never looked through.
+    assert found["Seq Scan on tracks"] == 0
+    assert found["Seq Scan on track_search"] == 0
+    assert found["Index Scan on track_search"] + found["Bitmap Heap Scan on track_search"] >= 2
+
+
+def test_the_mix_of_the_benchmark_never_reads_all_of_the_tracks(conn: Connection) -> None:
+    mix = Mix(conn)
+    for make in (mix.typing, mix.words, mix.scripts, mix.filters, mix.dimensions, mix.sorted, mix.contrary, mix.states):
+        for _ in range(4):
+            query = make()
+            # The path stands in the wide table only: sorting many by it reads them.
+            assert "sort:path" in query or scans(conn, query)["Seq Scan on tracks"] == 0, query
+
+
+@pytest.mark.parametrize("order", [*SORTS, "-bpm", "-title", "-added", "-year"])
+@pytest.mark.parametrize("terms", ["", "genre:classical energy>0.35"])
+def test_pages_are_the_whole_in_its_order(conn: Connection, order: str, terms: str) -> None:
+    """Both ways to look for a page, and the tracks without the value, give one order without gap or double."""
+    query = parse_query(f"{terms} sort:{order}")
+    whole = matching_ids(conn, query, 3 * TRACKS)
+    assert len(whole) == count(conn, query)
+    assert len({id_ for id_, _ in whole}) == len(whole)
+    values = [value for _, value in whole if value is not None]
+    assert all((first >= second) if order.startswith("-") else (first <= second) for first, second in pairwise(values))
+    assert [value for _, value in whole[len(values) :]] == [None] * (len(whole) - len(values))
+    pages: list[int] = []
+    after = None
+    size = max(40, len(whole) // 6)
+    while True:
+        page = search(conn, query, size, after)
+        pages += [row["id"] for row in page.rows]
+        after = page.following
+        if after is None:
+            break
+    assert pages == [id_ for id_, _ in whole]
+
+
+def test_facets_of_many_are_estimated_and_say_so(conn: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    exact = facets(conn, parse_query("bpm>0"))
+    assert not exact.approximate
+    monkeypatch.setattr("map4_pipeline.store.search.SAMPLED", TRACKS // 4)
+    estimated = facets(conn, parse_query("bpm>0"), counted=100)
+    assert estimated.approximate
+    assert estimated.total == pytest.approx(exact.total, rel=0.4)
+    assert next(iter(estimated.counts["format"])) == "mp3"
+    assert estimated.counts["format"]["mp3"] == pytest.approx(exact.counts["format"]["mp3"], rel=0.4)
+    assert count(conn, parse_query("bpm>0"), 100) == 100
+
+
+SAME = text(
+    "SELECT (SELECT count(*) FROM (SELECT * FROM track_search EXCEPT "
+    "SELECT s.* FROM tracks t CROSS JOIN LATERAL map4_search_row(t) s) AS more) + "
+    "(SELECT count(*) FROM (SELECT s.* FROM tracks t CROSS JOIN LATERAL map4_search_row(t) s "
+    "EXCEPT SELECT * FROM track_search) AS less)"
+)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE tracks SET title = 'Überraschung', composer = 'Bach' WHERE id = 5",
+        "UPDATE tracks SET bpm = NULL, key = NULL, camelot = NULL, hamms_vector = NULL, status = 'failed' WHERE id < 20",
+        "UPDATE tracks SET missing_since = now() WHERE id = 7",
+        'UPDATE tracks SET ai_analysis = \'{"moods": ["Dark", "dark"]}\' WHERE id = 8',
+        "UPDATE tracks SET ai_analysis = '{\"moods\": \"dark\"}', tags_bpm = 61, tags_camelot = '1A' WHERE id = 9",
+        "UPDATE tracks SET year = 99999, camelot = 'x', file_name = 'no ending', codec = NULL WHERE id = 11",
+        "INSERT INTO tracks (library_id, directory_id, relative_path, file_path, file_name) VALUES (1, 1, 'x', 'x', 'x')",
+        "DELETE FROM tracks WHERE id IN (SELECT id FROM tracks ORDER BY id DESC LIMIT 3)",
+        "UPDATE tracks SET title = repeat('a', 100000), artist = repeat('夜', 3000) WHERE id = 12",
+    ],
+)
+def test_the_narrow_table_follows_every_change(conn: Connection, change: str) -> None:
+    conn.exec_driver_sql(change)
+    assert conn.execute(SAME).scalar_one() == 0
+
+
+def test_every_column_that_the_narrow_table_is_made_of_moves_it(conn: Connection) -> None:
+    """The trigger names columns: one that is read by `map4_search_row` and forgotten there would go stale."""
+    body = conn.execute(text("SELECT prosrc FROM pg_proc WHERE proname = 'map4_search_row'")).scalar_one()
+    watched = conn.execute(
+        text(
+            "SELECT attname FROM pg_trigger JOIN pg_attribute ON attrelid = tgrelid AND attnum = ANY (tgattr) "
+            "WHERE tgname = 'search_updated'"
+        )
+    )
+    columns = set(conn.scalars(text("SELECT attname FROM pg_attribute WHERE attrelid = 'tracks'::regclass AND attnum > 0")))
+    read = {name for name in columns if re.search(rf"\bt\.{name}\b", body)}
+    assert read - set(watched.scalars()) == {"id"}
