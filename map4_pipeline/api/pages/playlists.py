@@ -61,7 +61,7 @@ def playlist_page(request: Request, playlist_id: PlaylistId, principal: Reader) 
     """Show a playlist in its order."""
     found = get_playlist(request, playlist_id, principal)
     with context_of(request).engine.connect() as conn:
-        owner = store.owner_of(conn, playlist_id)
+        owner = store.find_by_id(conn, playlist_id).owner_id
     mine = principal.may(Permission.PLAYLISTS) and (owner == principal.user.id or principal.user.role == "admin")
     # Who does not see all of its tracks would take the others out by saving an order.
     own = mine and len(found.entries) == found.tracks
