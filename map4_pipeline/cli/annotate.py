@@ -73,7 +73,7 @@ def annotate(
     from map4_pipeline.store.annotations import wanted
     from map4_pipeline.store.database import open_database
     from map4_pipeline.store.query import QueryError, parse_query
-    from map4_pipeline.store.search import conditions
+    from map4_pipeline.store.search_terms import on_tracks
 
     configured = settings()
     if wait and not batch:
@@ -95,7 +95,7 @@ def annotate(
     limits = None if dry_run else budget_of(configured)
     engine = open_database(configured)
     try:
-        selection = Selection([*conditions(query), *wanted()], limit, retry_failed)
+        selection = Selection([*on_tracks(query), *wanted()], limit, retry_failed)
         if limits is None:
             _estimate(engine, configured, chain, selection, as_json)
         elif batch:

@@ -21,7 +21,7 @@ from map4_pipeline.store.errors import InfrastructureError, StoreError
 from map4_pipeline.store.listing import NAMES
 from map4_pipeline.store.query import Query, parse_query, within
 from map4_pipeline.store.schema import export_history, libraries, playlist_tracks, tracks
-from map4_pipeline.store.search import conditions
+from map4_pipeline.store.search_terms import on_tracks
 from map4_pipeline.store.snapshot import snapshot_of
 
 #: Rows between two looks at whether the export was cancelled, and between two words on progress.
@@ -128,7 +128,7 @@ class Export:
 
 
 def _where(query: Query, request: ExportRequest, last_export: datetime | None) -> list[ColumnElement[bool]]:
-    found = conditions(query)
+    found = on_tracks(query)
     if request.new and request.kind == "m3u8" and last_export is not None:
         found.append(tracks.c.created_at > last_export)
     if request.playlist is not None:

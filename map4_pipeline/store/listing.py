@@ -1,9 +1,11 @@
 """Lists of tracks for people and programs, with the names that `map4 analyze` prints."""
 
-from collections.abc import Collection, Iterator
+import json
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Select, func, select
+from sqlalchemy.dialects.postgresql import JSONB
 
 from map4_pipeline.store.schema import tracks
 
@@ -46,6 +48,30 @@ NAMES = {
     "error_kind": tracks.c.error_kind,
     "missing_since": tracks.c.missing_since,
 }
+_PLAIN = [name for name, column in NAMES.items() if not isinstance(column.type, JSONB)]
+_JSON = [name for name in NAMES if name not in _PLAIN]
+_COLUMNS = ", ".join([*(f"t.{NAMES[name].name}" for name in _PLAIN), *(f"CAST(t.{NAMES[name].name} AS text)" for name in _JSON)])
+_BY_ID = f"SELECT {_COLUMNS} FROM tracks AS t WHERE t.id = ANY(CAST(%s AS bigint[]))"  # noqa: S608 (names are ours)
+
+
+def rows_by_id(conn: Connection, ids: Sequence[int]) -> dict[int, dict[str, Any]]:
+    """Return {id: track} for those of some tracks that are there.
+
+    A page of a search is mostly this, so it goes without SQLAlchemy's rows, and the JSON of all rows is read at once: that takes
+    a third of the time of reading each value by itself.
+    """
+    cursor = conn.exec_driver_sql(_BY_ID, (list(ids),)).cursor
+    fetched = cursor.fetchall() if cursor is not None else []
+    first = len(_PLAIN)
+    encoded = [value for row in fetched for value in row[first:] if value is not None]
+    decoded = iter(json.loads(f"[{','.join(encoded)}]"))
+    found = {}
+    for row in fetched:
+        values = dict(zip(_PLAIN, row, strict=False))
+        for name, value in zip(_JSON, row[first:], strict=True):
+            values[name] = None if value is None else next(decoded)
+        found[values["id"]] = {name: values[name] for name in NAMES}
+    return found
 
 
 def _listed(*, status: str | None, missing: bool, only_missing: bool = False) -> Select[Any]:

@@ -12,37 +12,23 @@ index whenever the estimate is wrong, and for words and for properties that go t
 import base64
 import binascii
 import json
+import re
+import time
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from math import sqrt
 from typing import Any
 
-from sqlalchemy import (
-    Column,
-    ColumnElement,
-    Connection,
-    FromClause,
-    Integer,
-    Select,
-    Text,
-    cast,
-    func,
-    literal,
-    or_,
-    select,
-    tablesample,
-    text,
-    tuple_,
-)
-from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.sql import visitors
+from sqlalchemy import Connection, Engine
+from sqlalchemy.dialects import postgresql
 
 from map4_pipeline.store.errors import StoreError
-from map4_pipeline.store.listing import NAMES
+from map4_pipeline.store.listing import rows_by_id
 from map4_pipeline.store.query import Query, Range
-from map4_pipeline.store.schema import track_search, tracks
-from map4_pipeline.store.search_terms import camelot_text, condition
+from map4_pipeline.store.schema import track_search
+from map4_pipeline.store.search_terms import TABLE, Sql, all_of, camelot_text, condition
 from map4_pipeline.store.search_terms import conditions as search_conditions
 
 #: Least and most rows that are looked at along the order's index before the other way is taken; between them the square root of
@@ -53,8 +39,8 @@ _LONGER = 5
 #: Up to so many matches facets are counted; beyond, they are estimated from a sample of so many rows of the library.
 COUNTED = 20_000
 SAMPLED = 50_000
-
-_t = track_search.c
+#: The size of the library is looked up again after so many seconds. It decides how far a walk goes, not what is found.
+_SIZE_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +71,19 @@ class Facets:
 
 @dataclass(frozen=True, slots=True)
 class _Order:
-    """What a query sorts by; `name` None: by id."""
+    """What a query sorts by; `name` None: by id. `value` and `source` are SQL, `kind` is what a value is here, `type` there."""
 
     name: str | None
-    value: ColumnElement[Any]
+    value: str
+    kind: type
+    type: str
     descending: bool
-    source: FromClause
+    source: str = TABLE
+
+    @property
+    def direction(self) -> str:
+        """The order's word in SQL."""
+        return "DESC" if self.descending else "ASC"
 
 
 def search(conn: Connection, query: Query, limit: int = 50, after: str | None = None) -> Page:
@@ -108,10 +101,7 @@ def search(conn: Connection, query: Query, limit: int = 50, after: str | None = 
     """
     found = matching_ids(conn, query, limit + 1, after)
     page = found[:limit]
-    wide = select(*(column.label(name) for name, column in NAMES.items())).where(
-        tracks.c.id == func.any(cast([id_ for id_, _ in page], ARRAY(tracks.c.id.type)))
-    )
-    rows = {row.id: dict(row._mapping) for row in conn.execute(wide)}
+    rows = rows_by_id(conn, [id_ for id_, _ in page])
     following = _cursor(page[-1][1], page[-1][0]) if len(found) > limit and page else None
     return Page([rows[id_] for id_, _ in page if id_ in rows], following)
 
@@ -120,20 +110,19 @@ def matching_ids(conn: Connection, query: Query, limit: int, after: str | None =
     """Return the (id, sorted value) of the first tracks that a query finds, in its order."""
     order = _order(query)
     place = None if after is None else _read_cursor(after, order)
-    visit = max(VISITED[0], min(VISITED[1], round(sqrt(51 * _size(conn)))))
-    walk = _walk(query, order, limit, visit, place)
-    rows = _rows(conn, walk)
+    visit = max(VISITED[0], min(VISITED[1], round(sqrt(51 * _usual_size(conn)))))
+    rows = _rows(conn, _walk(query, order, limit, visit, place))
     if limit > len(rows) > limit // _LONGER:
         # Some of the page is there: going on a few times as far costs less than finding all matches.
         rows = _rows(conn, _walk(query, order, limit, 2 * visit * limit // len(rows), place))
     return rows if len(rows) == limit else _rows(conn, _every(query, order, limit, place))
 
 
-def _rows(conn: Connection, statement: Select[Any]) -> list[tuple[int, Any]]:
-    return [(int(id_), value) for id_, value in conn.execute(statement)]
+def _rows(conn: Connection, statement: Sql) -> list[tuple[int, Any]]:
+    return [(int(id_), value) for id_, value in conn.exec_driver_sql(statement.text, statement.values)]
 
 
-def _walk(query: Query, order: _Order, limit: int, visit: int, place: tuple[Any, int] | None) -> Select[Any]:
+def _walk(query: Query, order: _Order, limit: int, visit: int, place: tuple[Any, int] | None) -> Sql:
     """Return the way along the order's index, over so many rows.
 
     Tracks without the value come last: it ends before them, unless the page begins among them.
@@ -142,77 +131,78 @@ def _walk(query: Query, order: _Order, limit: int, visit: int, place: tuple[Any,
     bounding = [term for term in query.terms if isinstance(term, Range) and term.field == order.name]
     bounding = [term for term in bounding if not (term.octaves or term.negated)]
     others = Query(tuple(term for term in query.terms if term not in bounding))
-    limits = [condition(term, _t) for term in bounding]
-    rest = search_conditions(others, _t)
     further, _ = _behind(order, place)
-    value = order.value.label("_value")
-    keys = [(order.value, _t.track_id), (_t.track_id,)][order.name is None or (place is not None and place[0] is None)]
-    along = [key.desc() if order.descending else key.asc() for key in keys]
-    columns = {column.name: column for column in (_t.track_id, *_columns_of(rest))}
+    limits = all_of([*(condition(term, TABLE) for term in bounding), *further])
+    rest = all_of(search_conditions(others, "visited"))
+    by_id = order.name is None or (place is not None and place[0] is None)
+    keys = [f"{TABLE}.track_id"] if by_id else [order.value, f"{TABLE}.track_id"]
+    columns = sorted({"track_id", *re.findall(r"\bvisited\.(\w+)", rest.text)})
     visited = (
-        select(*(columns[name] for name in sorted(columns)), value)
-        .select_from(order.source)
-        .where(*limits, *further)
-        .order_by(*along)
-        .limit(visit)
-        .subquery("visited")
+        f"SELECT {', '.join(f'{TABLE}.{name}' for name in columns)}, {order.value} AS value_ FROM {order.source} "
+        f"WHERE {limits.text} ORDER BY {_along(keys, order)} LIMIT %s"
     )
-    walk = select(visited.c.track_id, visited.c._value).where(*search_conditions(others, visited.c))
-    if len(keys) == 1:  # by the id alone
-        walk = walk.order_by(visited.c.track_id.desc() if order.descending else visited.c.track_id)
-    else:
-        walk = walk.order_by(*_sorted(visited.c, order))
-    return walk.limit(limit)
+    again = ["visited.track_id"] if by_id else ["visited.value_", "visited.track_id"]
+    return Sql(
+        f"SELECT visited.track_id, visited.value_ FROM ({visited}) AS visited WHERE {rest.text} "
+        f"ORDER BY {_along(again, order)} LIMIT %s",
+        (*limits.values, visit, *rest.values, limit),
+    )
 
 
-def _every(query: Query, order: _Order, limit: int, place: tuple[Any, int] | None) -> Select[Any]:
+def _every(query: Query, order: _Order, limit: int, place: tuple[Any, int] | None) -> Sql:
     """Return the way by the filters' indexes: every match, sorted."""
     _, behind = _behind(order, place)
-    wanted = [*search_conditions(query, _t), *behind]
+    wanted = all_of([*search_conditions(query), *behind])
+    # What has no value comes last either way.
+    keys = "" if order.name is None else f"found.value_ {order.direction} NULLS LAST, "
     # The offset keeps the planner from walking the order's index all the same.
-    found = select(_t.track_id, order.value.label("_value")).select_from(order.source).where(*wanted).offset(0).subquery("every")
-    return select(found.c.track_id, found.c._value).order_by(*_sorted(found.c, order, nulls=True)).limit(limit)
+    return Sql(
+        f"SELECT found.track_id, found.value_ FROM (SELECT {TABLE}.track_id, {order.value} AS value_ FROM {order.source} "
+        f"WHERE {wanted.text} OFFSET 0) AS found ORDER BY {keys}found.track_id {order.direction} LIMIT %s",
+        (*wanted.values, limit),
+    )
 
 
-def _behind(order: _Order, place: tuple[Any, int] | None) -> tuple[list[ColumnElement[bool]], list[ColumnElement[bool]]]:
+def _along(keys: Sequence[str], order: _Order) -> str:
+    return ", ".join(f"{key} {order.direction}" for key in keys)
+
+
+def _behind(order: _Order, place: tuple[Any, int] | None) -> tuple[list[Sql], list[Sql]]:
     """Return what limits the walk, and all rows that come after a place."""
-
-    def later(id_: int) -> ColumnElement[bool]:
-        return _t.track_id < id_ if order.descending else _t.track_id > id_
+    sign = "<" if order.descending else ">"
 
     if order.name is None:
-        found = [] if place is None else [later(place[1])]
+        found = [] if place is None else [Sql(f"{TABLE}.track_id {sign} %s", (place[1],))]
         return found, found
-    there, none = order.value.is_not(None), order.value.is_(None)
+    there, none = Sql(f"{order.value} IS NOT NULL"), f"{order.value} IS NULL"
     if place is None:
         return [there], []
     if place[0] is None:
-        return [none, later(place[1])], [none, later(place[1])]
-    pair, last = tuple_(order.value, _t.track_id), tuple_(_literal(order, place[0]), literal(place[1]))
-    further = pair < last if order.descending else pair > last
-    return [there, further], [or_(further, none)]
-
-
-def _sorted(rows: Any, order: _Order, *, nulls: bool = False) -> list[ColumnElement[Any]]:
-    if order.name is None:
-        return [rows.track_id]
-    if order.descending:
-        return [rows._value.desc().nulls_last() if nulls else rows._value.desc(), rows.track_id.desc()]
-    return [rows._value.asc(), rows.track_id.asc()]
-
-
-def _columns_of(found: Sequence[ColumnElement[bool]]) -> set[Column[Any]]:
-    """Return the columns of `track_search` that conditions speak of: taking a wide row apart costs more than looking at it."""
-    parts = (part for one in found for part in visitors.iterate(one))
-    return {part for part in parts if isinstance(part, Column) and part.table is track_search}
+        last = Sql(f"{none} AND {TABLE}.track_id {sign} %s", (place[1],))
+        return [last], [last]
+    pair = f"({order.value}, {TABLE}.track_id) {sign} (CAST(%s AS {order.type}), %s)"
+    return [there, Sql(pair, place)], [Sql(f"({pair} OR {none})", place)]
 
 
 def _size(conn: Connection) -> float:
     """Return how many tracks there are, as the planner has it."""
-    return max(0.0, float(conn.execute(text("SELECT reltuples FROM pg_class WHERE oid = 'track_search'::regclass")).scalar_one()))
+    found = conn.exec_driver_sql("SELECT reltuples FROM pg_class WHERE oid = 'track_search'::regclass").scalar_one()
+    return max(0.0, float(found))
 
 
-def statements(query: Query, limit: int = 51, visit: int = VISITED[1]) -> tuple[Select[Any], Select[Any]]:
+_sizes: "weakref.WeakKeyDictionary[Engine, tuple[float, float]]" = weakref.WeakKeyDictionary()
+
+
+def _usual_size(conn: Connection) -> float:
+    """Return how many tracks there are or were a moment ago."""
+    now = time.monotonic()
+    known = _sizes.get(conn.engine)
+    if known is None or now - known[0] > _SIZE_SECONDS:
+        known = _sizes[conn.engine] = (now, _size(conn))
+    return known[1]
+
+
+def statements(query: Query, limit: int = 51, visit: int = VISITED[1]) -> tuple[Sql, Sql]:
     """Return the two statements that may look for a query's first page, to look at their plans."""
     order = _order(query)
     return _walk(query, order, limit, visit, None), _every(query, order, limit, None)
@@ -221,8 +211,33 @@ def statements(query: Query, limit: int = 51, visit: int = VISITED[1]) -> tuple[
 # ------------------------------------------------------------------ how many
 def count(conn: Connection, query: Query, limit: int | None = None) -> int:
     """Return how many tracks a query finds; with a limit not more than that, which costs less."""
-    found = select(literal(1)).select_from(track_search).where(*search_conditions(query))
-    return int(conn.execute(select(func.count()).select_from(found.limit(limit).subquery())).scalar_one())
+    wanted = all_of(search_conditions(query))
+    return int(
+        conn.exec_driver_sql(
+            f"SELECT count(*) FROM (SELECT FROM {TABLE} WHERE {wanted.text} LIMIT %s) AS found", (*wanted.values, limit)
+        ).scalar_one()
+    )
+
+
+_FACETS = ("genre", "camelot", "decade", "bpm", "format")
+_GROUPED = f"""
+    WITH found AS MATERIALIZED (
+        SELECT s.genre, s.camelot, s.year / 10 * 10 AS decade, CAST(floor(s.bpm / 10) * 10 AS integer) AS bpm,
+            s.formats[1] AS format
+        FROM {{source}} WHERE {{wanted}}
+    )
+    SELECT grouping({", ".join(_FACETS)}), {", ".join(_FACETS)}, count(*) FROM found
+    GROUP BY GROUPING SETS ({", ".join(f"({name})" for name in _FACETS)}, ())
+"""
+#: By an index for each genre: the first track that has it.
+_SPELLED = f"""
+    SELECT wanted.genre, (
+        SELECT tracks.genre FROM tracks WHERE tracks.id = (
+            SELECT s.track_id FROM {TABLE} AS s WHERE s.genre = wanted.genre AND s.listed ORDER BY s.track_id LIMIT 1
+        )
+    )
+    FROM unnest(CAST(%s AS text[])) AS wanted (genre)
+"""
 
 
 def facets(conn: Connection, query: Query, limit: int = 20, counted: int = COUNTED) -> Facets:
@@ -236,37 +251,25 @@ def facets(conn: Connection, query: Query, limit: int = 20, counted: int = COUNT
         Up to so many matches are counted; beyond, the counts are estimated from a sample.
     """
     total = count(conn, query, counted + 1)
-    source: Any = track_search
-    factor = 1.0
+    source, factor = f"{TABLE} AS s", 1.0
     if total > counted:
         size = _size(conn)
         if size > 2 * SAMPLED:
             factor = size / SAMPLED
-            source = tablesample(track_search, func.system(100 / factor), name="sample")
-    found = select(
-        source.c.genre.label("genre"),
-        source.c.camelot.label("camelot"),
-        (source.c.year // 10 * 10).label("decade"),
-        cast(func.floor(source.c.bpm / 10) * 10, Integer).label("bpm"),
-        source.c.formats[1].label("format"),
-    ).where(*search_conditions(query, source.c))
-    f = found.cte("found").prefix_with("MATERIALIZED")
-    names = ("genre", "camelot", "decade", "bpm", "format")
-    number = func.count()
-    grouped = select(func.grouping(*f.c).label("which"), *f.c, number).group_by(
-        func.grouping_sets(*(tuple_(f.c[name]) for name in names), tuple_())
-    )
-    counts: dict[str, list[tuple[Any, int]]] = {name: [] for name in names}
-    for which, *values, n in conn.execute(grouped):
+            source += f" TABLESAMPLE SYSTEM ({100 / factor:.6f})"
+    wanted = all_of(search_conditions(query, "s"))
+    grouped = _GROUPED.format(source=source, wanted=wanted.text)
+    counts: dict[str, list[tuple[Any, int]]] = {name: [] for name in _FACETS}
+    for which, *values, n in conn.exec_driver_sql(grouped, wanted.values):
         if which == 31:
             total = max(total, round(n * factor)) if factor > 1 else n
             continue
         # A bit for each property that is not grouped by, the first the highest.
         index = next(at for at in range(5) if not which & (16 >> at))
         if values[index] is not None:
-            counts[names[index]].append((values[index], round(n * factor)))
+            counts[_FACETS[index]].append((values[index], round(n * factor)))
     made = {}
-    for name in names:
+    for name in _FACETS:
         ranked = sorted(counts[name], key=lambda pair: (-pair[1], str(pair[0])))[:limit]
         made[name] = {_label(name, value): n for value, n in ranked}
     spelling = spelled(conn, list(made["genre"]))
@@ -280,29 +283,23 @@ def _label(name: str, value: Any) -> str:
 
 def spelled(conn: Connection, genres: Sequence[str]) -> dict[str, str]:
     """Return {folded genre: as its first track spells it}; genres are counted whatever their case and accents."""
-    wanted = select(func.unnest(cast(list(genres), ARRAY(Text))).label("genre")).subquery("wanted")
-    first = select(_t.track_id).where(_t.genre == wanted.c.genre, _t.listed).order_by(_t.track_id).limit(1)
-    name = select(tracks.c.genre).where(tracks.c.id == first.correlate(wanted).scalar_subquery()).correlate(wanted)
-    rows = conn.execute(select(wanted.c.genre, name.scalar_subquery()))
-    return {folded: name for folded, name in rows if name is not None}
-
-
-def conditions(query: Query) -> list[ColumnElement[bool]]:
-    """Return what a query asks as conditions on `tracks`, for statements that read more of a track than a search does."""
-    return [tracks.c.id.in_(select(_t.track_id).where(*search_conditions(query)))]
+    return {folded: name for folded, name in conn.exec_driver_sql(_SPELLED, (list(genres),)) if name is not None}
 
 
 # ------------------------------------------------------------------ order and pages
+_DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 _COLUMNS = {"added": "created_at", "key": "camelot"}
 
 
 def _order(query: Query) -> _Order:
     if query.sort is None:
-        return _Order(None, _t.track_id, False, track_search)
+        return _Order(None, f"{TABLE}.track_id", int, "bigint", False)
     if query.sort == "path":
-        together = track_search.join(tracks, tracks.c.id == _t.track_id)
-        return _Order("path", func.left(tracks.c.file_path, 200, type_=Text), query.descending, together)
-    return _Order(query.sort, _t[_COLUMNS.get(query.sort, query.sort)], query.descending, track_search)
+        together = f"{TABLE} JOIN tracks ON tracks.id = {TABLE}.track_id"
+        return _Order("path", "left(tracks.file_path, 200)", str, "text", query.descending, together)
+    column = track_search.c[_COLUMNS.get(query.sort, query.sort)]
+    type_ = column.type.compile(_DIALECT)
+    return _Order(query.sort, f"{TABLE}.{column.name}", column.type.python_type, type_, query.descending)
 
 
 def _cursor(value: Any, id_: int) -> str:
@@ -315,7 +312,7 @@ def _read_cursor(after: str, order: _Order) -> tuple[Any, int]:
     try:
         padded = after + "=" * (-len(after) % 4)
         last, id_ = json.loads(base64.urlsafe_b64decode(padded.encode("ascii")))
-        kind = order.value.type.python_type
+        kind = order.kind
         if last is not None:
             last = datetime.fromisoformat(last) if kind is datetime else kind(last)
         if not isinstance(id_, int) or abs(id_) >= 2**63 or last in (float("inf"), float("-inf")):
@@ -323,7 +320,3 @@ def _read_cursor(after: str, order: _Order) -> tuple[Any, int]:
     except (ValueError, TypeError, OverflowError, binascii.Error, UnicodeError):
         raise StoreError("This page does not exist: its mark is not one that a search gave.") from None
     return last, id_
-
-
-def _literal(order: _Order, value: Any) -> ColumnElement[Any]:
-    return cast(literal(value), order.value.type)

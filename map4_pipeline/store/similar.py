@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from sqlalchemy import BigInteger, Connection, Engine, Text, and_, bindparam, cast, func, select, text
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy import Connection, Engine, func, select, text
 
 from map4_pipeline.hamms import DIMENSIONS
 from map4_pipeline.hamms.nearest import MIX_COLUMNS, NearestTable
@@ -22,10 +21,10 @@ from map4_pipeline.hamms.similarity import Similarity, compare_many, embed_many,
 from map4_pipeline.hamms.transition import MixTrack, Transition, TransitionRules, transition
 from map4_pipeline.hamms.vector import BPM_HIGH, BPM_LOW
 from map4_pipeline.store.errors import StoreError
-from map4_pipeline.store.listing import NAMES
+from map4_pipeline.store.listing import rows_by_id
 from map4_pipeline.store.query import Query
-from map4_pipeline.store.schema import track_search, tracks
-from map4_pipeline.store.search_terms import conditions
+from map4_pipeline.store.schema import track_search
+from map4_pipeline.store.search_terms import TABLE, all_of, conditions
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -209,10 +208,7 @@ def similar_tracks(
 
 def tracks_by_id(conn: Connection, ids: Sequence[int]) -> list[dict[str, Any]]:
     """Return tracks with the names of `store.listing`, in the order of their ids."""
-    # An array, so that the statement is the same for any number.
-    wanted = bindparam("ids", list(ids), type_=ARRAY(BigInteger))
-    statement = select(*(column.label(name) for name, column in NAMES.items())).where(tracks.c.id == func.any(wanted))
-    return [dict(row._mapping) for row in conn.execute(statement.order_by(tracks.c.id))]
+    return [row for _, row in sorted(rows_by_id(conn, ids).items())]
 
 
 def mix_track(row: dict[str, Any]) -> MixTrack:
@@ -231,7 +227,7 @@ def _copied(
     cursor: Any = conn.connection.cursor()
     try:
         columns = ", ".join(f"s.{name}" for name in _COLUMNS)
-        wanted = cursor.mogrify(f"SELECT {columns} FROM track_search AS s {which}", tuple(values)).decode()  # noqa: S608 (names are ours)
+        wanted = cursor.mogrify(f"SELECT {columns} FROM track_search AS s {which}", tuple(values)).decode()
         file = io.BytesIO()
         cursor.copy_expert(f"COPY ({wanted}) TO STDOUT (FORMAT csv)", file)
     finally:
@@ -275,19 +271,21 @@ def _read_track(conn: Connection, track_id: int) -> "tuple[NDArray[np.float32], 
 
 def _fitting(conn: Connection, candidates: "NDArray[np.int64]", query: Query) -> "tuple[set[int], NDArray[np.int64]]":
     """Return which candidates a query finds, and which are not listed any more."""
-    t = track_search.c
-    wanted = bindparam("candidates", candidates.tolist(), type_=ARRAY(BigInteger))
-    fits = and_(*conditions(query))
-    rows = conn.execute(select(t.track_id, fits.label("fits")).where(t.track_id == func.any(wanted), t.listed)).all()
-    there = np.array([row.track_id for row in rows], dtype=np.int64)
-    return {row.track_id for row in rows if row.fits}, np.setdiff1d(candidates, there)
+    fits = all_of(conditions(query))
+    rows = conn.exec_driver_sql(
+        f"SELECT {TABLE}.track_id, coalesce({fits.text}, false) FROM {TABLE} "
+        f"WHERE {TABLE}.track_id = ANY(CAST(%s AS bigint[])) AND {TABLE}.listed",
+        (*fits.values, candidates.tolist()),
+    ).all()
+    there = np.array([id_ for id_, _ in rows], dtype=np.int64)
+    return {id_ for id_, it_fits in rows if it_fits}, np.setdiff1d(candidates, there)
 
 
 def _all_fitting(conn: Connection, query: Query) -> "NDArray[np.int64]":
     """Return the ids of all listed tracks that a query finds. One text: half a million rows would take seconds."""
-    t = track_search.c
-    joined = select(func.string_agg(cast(t.track_id, Text), ",")).where(*conditions(query), t.listed)
-    found = conn.scalar(joined)
+    fits = all_of(conditions(query))
+    joined = f"SELECT string_agg(CAST({TABLE}.track_id AS text), ',') FROM {TABLE} WHERE {fits.text} AND {TABLE}.listed"
+    found = conn.exec_driver_sql(joined, fits.values).scalar()
     return np.array(found.split(","), dtype=np.int64) if found else np.empty(0, np.int64)
 
 

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, func, select
 
 from map4_pipeline.store.query import Query
 from map4_pipeline.store.schema import analyses, directories, tracks
-from map4_pipeline.store.search import conditions
+from map4_pipeline.store.search_terms import on_tracks
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ def tracks_to_tag(conn: Connection, query: Query, after_id: int = 0, limit: int 
             features["replaygain_peak"].label("replaygain_peak"),
         )
         .where(
-            *conditions(query),
+            *on_tracks(query),
             tracks.c.id > after_id,
             tracks.c.status == "ok",
             tracks.c.missing_since.is_(None),
