@@ -13,8 +13,8 @@ import numpy as np
 
 from map4_pipeline.playlists.arena import Arena, make_arena
 from map4_pipeline.playlists.lengths import possible_lengths
+from map4_pipeline.playlists.pairs import find_step_prices
 from map4_pipeline.playlists.problem import FORBIDDEN, Problem
-from map4_pipeline.playlists.relaxation import costs_from_start, costs_to_end, find_prices
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,7 +26,7 @@ _UNIT = 10_000_000
 #: Deterministic seconds, about as long as seconds.
 LIMIT = 5.0
 #: What dividing off a part costs of it.
-_PART_PRICE = 0.05
+_PART_PRICE = 0.3
 _PRICING = 120
 #: Costs that are closer are the same: what rounding makes of them.
 _CLOSE = 2e-6
@@ -119,6 +119,12 @@ class _Proof:
         proven = unsolved >= self._cost - _CLOSE
         return Answer(self._best, min(self._cost, unsolved) if np.isfinite(min(self._cost, unsolved)) else 0.0, proven)
 
+    def _same(self, apart: int) -> "NDArray[np.bool_]":
+        """Return which tracks must not be so many positions apart: themselves, and where the wishes say so their artist's."""
+        artist, count = self._arena.artist, len(self._arena.rows)
+        same = np.eye(count, dtype=bool)
+        return same | (artist[:, None] == artist[None, :]) if self._arena.gap > apart else same
+
     def _split(self, part: _Part) -> list[_Part] | None:
         """Return a part's halves; None where it is small, or its sets cannot be told apart."""
         if not self._arena.weakest or part.size <= SMALL:
@@ -137,20 +143,16 @@ class _Proof:
         arena = self._arena
         self._left -= _PART_PRICE
         allowed = (arena.scores >= low) & (arena.steps < FORBIDDEN / max(arena.length - 1, 1) / 2)
+        allowed &= ~self._same(1)
         steps = np.where(allowed, arena.steps, np.inf)
-        nodes = arena.open_nodes()
         at_least = arena.weakest * (1 - high)
         goal = self._cost - at_least
-        found = find_prices(steps, nodes, np.flatnonzero(arena.must), _PRICING, goal if np.isfinite(goal) else None)
+        must = np.flatnonzero(arena.must)
+        found = find_step_prices(steps, arena.open_nodes(), self._same(2), must, _PRICING, goal if np.isfinite(goal) else None)
         if not np.isfinite(found.bound) or found.bound + at_least > self._cost + _CLOSE:
             return None
-        priced = nodes + found.prices
-        to_end, from_start = costs_to_end(steps, priced), costs_from_start(steps, priced)
         loss = np.maximum(at_least, arena.weakest * (1 - arena.scores))
-        arcs = []
-        for position in range(arena.length - 1):
-            through = from_start[position][:, None] + steps + to_end[position + 1][None, :] - float(found.prices.sum())
-            arcs.append(np.argwhere(np.isfinite(through) & (through + loss <= self._cost + _CLOSE)))
+        arcs = [np.argwhere(through + loss <= self._cost + _CLOSE) for through in found.through]
         if any(not len(pairs) for pairs in arcs):
             return None
         return _Part(low, high, found.bound + at_least, arcs)
