@@ -37,6 +37,13 @@ def default_workers() -> int:
     return os.cpu_count() or 1
 
 
+def default_token_file() -> Path:
+    """Return where a user's token for a server elsewhere is kept."""
+    if sys.platform == "win32":
+        return default_home() / "token"
+    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "map4" / "token"
+
+
 class Settings(BaseSettings):
     """MAP4's settings. Each field's description is the documentation that users read."""
 
@@ -69,6 +76,15 @@ class Settings(BaseSettings):
         ge=1,
         le=1024,
         description="Processes that analyse at the same time. Default: one per core.",
+    )
+    single_workers: int = Field(
+        default=2,
+        ge=0,
+        le=64,
+        description=(
+            "Single files that the resident worker of `map4 serve` and `map4 up` analyses at the same time, beside any run. "
+            "0: none, they wait for a run."
+        ),
     )
     engine: str = Field(
         default="map4",
@@ -195,6 +211,19 @@ class Settings(BaseSettings):
     trusted_proxies: str = Field(
         default="127.0.0.1", description="Addresses of proxies whose `X-Forwarded-For` is believed, with commas between."
     )
+    server: str = Field(
+        default="",
+        description=(
+            "Address of a `map4 serve` elsewhere: `map4 search`, `tracks`, `similar`, `compare`, `status`, `queue`, `playlist`, "
+            "`export` and `duplicates` then ask that one (also `--server`)."
+        ),
+    )
+    token: SecretStr | None = Field(
+        default=None, description="Token for MAP4_SERVER. Unset: the file that MAP4_TOKEN_FILE names, which `map4 login` writes."
+    )
+    token_file: Path = Field(
+        default_factory=default_token_file, description="Where the token for MAP4_SERVER is kept, readable by its user alone."
+    )
     secret_key: SecretStr | None = Field(
         default=None,
         description="Encrypts secrets in the database; 32 characters or more. Unset: the file `secret.key` in MAP4_HOME.",
@@ -223,7 +252,7 @@ class Settings(BaseSettings):
         return value.expanduser().absolute()
 
     @field_validator(
-        "database_url", "dagster_database_url", "redis_url", "secret_key", "alert_webhook", "alert_mail", mode="before"
+        "database_url", "dagster_database_url", "redis_url", "secret_key", "token", "alert_webhook", "alert_mail", mode="before"
     )
     @classmethod
     def _empty_is_unset(cls, value: Any) -> Any:
@@ -279,7 +308,7 @@ def environment_name(field: str) -> str:
 
 def settings_table() -> str:
     """Return the Markdown table of all settings that the README shows."""
-    shown_defaults = {"home": "user data folder", "workers": "cores"}
+    shown_defaults = {"home": "user data folder", "workers": "cores", "token_file": "user config folder"}
     rows = ["| variable | default | meaning |", "|---|---|---|"]
     for name, info in Settings.model_fields.items():
         default = shown_defaults.get(name) or ("" if info.default is None else f"`{info.default}`")

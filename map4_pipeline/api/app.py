@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from starlette.responses import Response
 
 from map4_pipeline import __version__
-from map4_pipeline.api import problems
+from map4_pipeline.api import description, problems
 from map4_pipeline.api.access import verify_routes
 from map4_pipeline.api.context import Context
 from map4_pipeline.api.exporter import Exporter
@@ -79,7 +79,6 @@ def create_app(settings: Settings, engine: Engine, redis_url: str | None = None,
         lifespan=lifespan,
         dependencies=[Depends(rate)],
         generate_unique_id_function=_operation_id,
-        responses={"4XX": _PROBLEM, "5XX": _PROBLEM},
     )
     app.state.context = context
     problems.install(app)
@@ -94,29 +93,9 @@ def create_app(settings: Settings, engine: Engine, redis_url: str | None = None,
         app.include_router(router)
     install_pages(app)
     verify_routes(app)
+    description.install(app)
     app.add_middleware(Envelope, is_secure=lambda: context.is_secure, observe=_observe)
     return app
-
-
-#: What the documentation says of every error.
-_PROBLEM = {
-    "description": "What went wrong (RFC 9457).",
-    "content": {
-        problems.MEDIA_TYPE: {
-            "schema": {
-                "type": "object",
-                "properties": {
-                    "type": {"type": "string"},
-                    "title": {"type": "string"},
-                    "status": {"type": "integer"},
-                    "detail": {"type": "string"},
-                    "instance": {"type": "string"},
-                },
-                "required": ["type", "title", "status", "detail"],
-            }
-        }
-    },
-}
 
 
 def _operation_id(route: APIRoute) -> str:

@@ -82,13 +82,13 @@ def compare(
 
 
 def _print(console: "Console", rows: list[dict[str, Any]], found: "Comparison", rules: "TransitionRules") -> None:
-    console.print(_table(rows))
+    console.print(figures_table(rows))
     console.print()
     console.print("From each track (row) into each (column)", style="bold")
     # Each cell takes five columns beside the row's number.
     fits = max(2, (console.width - 4) // 5)
     for start in range(0, len(rows), fits):
-        console.print(_heat(found, range(start, min(start + fits, len(rows)))))
+        console.print(heat_table(found, range(start, min(start + fits, len(rows)))))
     console.print()
     best = "The best order" if found.order.exact else "A good order (searched, not proven the best)"
     console.print(f"{best}; {_rules_text(rules)}", style="bold", soft_wrap=True)
@@ -99,7 +99,8 @@ def _print(console: "Console", rows: list[dict[str, Any]], found: "Comparison", 
             console.print(f"       {step.score:.2f} {step.label}. {step.reason}", style="dim", soft_wrap=True)
 
 
-def _table(rows: list[dict[str, Any]]) -> "Table":
+def figures_table(rows: list[dict[str, Any]]) -> "Table":
+    """Return tracks with what was measured, side by side."""
     from rich.table import Table
 
     from map4_pipeline.cli.tables import length, number
@@ -114,7 +115,8 @@ def _table(rows: list[dict[str, Any]]) -> "Table":
     return table
 
 
-def _heat(found: "Comparison", columns: range) -> "Table":
+def heat_table(found: "Comparison", columns: range) -> "Table":
+    """Return the scores from each track into those of some columns, coloured."""
     from rich.table import Table
     from rich.text import Text
 

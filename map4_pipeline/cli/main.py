@@ -4,6 +4,7 @@ Exit codes: 0 all well, 1 some files failed, 2 wrong use, 3 the infrastructure f
 """
 
 import importlib
+import os
 import sys
 
 import click
@@ -40,8 +41,34 @@ COMMANDS = {
 }
 
 
+#: Commands that can ask a `map4 serve` elsewhere -> (module, attribute).
+REMOTE = {
+    **{
+        name: ("map4_pipeline.cli.remote.finding", name)
+        for name in ("search", "tracks", "similar", "compare", "status", "duplicates")
+    },
+    **{name: ("map4_pipeline.cli.remote.asking", name) for name in ("queue", "export", "playlist", "login")},
+}
+_LOGIN = "Get a token of the server that --server names."
+
+
 class LazyGroup(click.Group):
     """A group whose commands are imported when they are called: `map4 --help` imports none."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Take `--server URL` out, wherever it stands before a `--`."""
+        kept: list[str] = []
+        rest = iter(args)
+        for argument in rest:
+            if argument == "--":
+                kept += [argument, *rest]
+            elif argument == "--server":
+                ctx.obj = next(rest, None) or ctx.fail("--server needs an address: --server https://music.example.org")
+            elif argument.startswith("--server="):
+                ctx.obj = argument.partition("=")[2]
+            else:
+                kept.append(argument)
+        return super().parse_args(ctx, kept)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the commands in the order people meet them."""
@@ -49,15 +76,22 @@ class LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import a command's module and return the command."""
-        if cmd_name not in COMMANDS:
+        if ctx.obj and cmd_name in COMMANDS and cmd_name not in REMOTE:
+            ctx.fail(f"`map4 {cmd_name}` works on the library's own machine. With --server: {', '.join(REMOTE)}.")
+        if cmd_name in REMOTE and (ctx.obj or os.environ.get("MAP4_SERVER", "").strip()):
+            module, attribute = REMOTE[cmd_name]
+        elif cmd_name in COMMANDS:
+            module, attribute, _ = COMMANDS[cmd_name]
+        elif cmd_name in REMOTE:
+            ctx.fail(f"`map4 {cmd_name}` needs a server: map4 --server https://music.example.org {cmd_name}")
+        else:
             return None
-        module, attribute, _ = COMMANDS[cmd_name]
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         """Name the commands that are nearest to one that does not exist."""
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+        if args and args[0] not in (*COMMANDS, *REMOTE) and not args[0].startswith("-"):
             from difflib import get_close_matches
 
             near = get_close_matches(args[0], COMMANDS, n=2, cutoff=0.65)
@@ -68,7 +102,10 @@ class LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands without importing them."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, _, text) in COMMANDS.items()])
+            formatter.write_dl([*((name, text) for name, (_, _, text) in COMMANDS.items()), ("login", _LOGIN)])
+        with formatter.section("Elsewhere"):
+            text = f"Ask a `map4 serve` there instead (also MAP4_SERVER): {', '.join(REMOTE)}."
+            formatter.write_dl([("--server URL", text)])
 
 
 @click.command(

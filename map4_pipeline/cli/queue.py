@@ -8,7 +8,10 @@ import click
 
 @click.group()
 def queue() -> None:
-    """Ask a running `map4 up` to analyse files or folders, by priority. It looks at the queue every MAP4_WATCH_SECONDS."""
+    """Ask a running `map4 up` or `map4 serve` to analyse files or folders, by priority.
+
+    A single file is taken at once; folders and several files become a run of `map4 up`, which looks every MAP4_WATCH_SECONDS.
+    """
 
 
 @queue.command()
@@ -26,8 +29,10 @@ def add(paths: tuple[str, ...], priority: int) -> None:
             raise click.UsageError(f"{escape_path(os.fsencode(path))} does not exist.")
     found = [escape_path(_absolute(os.fsencode(path))) for path in paths]
     engine = open_database(settings())
+    # One file is what somebody waits for: the resident worker takes it at once. Folders and many files are a run's.
+    single = len(paths) == 1 and os.path.isfile(paths[0])
     with engine.begin() as conn:
-        ids = store.enqueue(conn, found, priority)
+        ids = store.enqueue(conn, found, priority, single=single)
     engine.dispose()
     for id_, path in zip(ids, found, strict=True):
         click.echo(f"{id_}  {path}")

@@ -27,6 +27,8 @@ def serve(host: str | None, port: int | None, tls_certificate: Path | None, tls_
 
     from map4_pipeline.api.app import create_app
     from map4_pipeline.cli.console import make_console
+    from map4_pipeline.cli.resident import ResidentProcess
+    from map4_pipeline.cli.services import free_port
     from map4_pipeline.settings import settings
     from map4_pipeline.store.database import make_engine, open_database, resolve_url
     from map4_pipeline.store.valkey_server import redis_url
@@ -51,7 +53,7 @@ def serve(host: str | None, port: int | None, tls_certificate: Path | None, tls_
         config = uvicorn.Config(
             app,
             host=address,
-            port=configured.api_port if port is None else port,
+            port=free_port(address, configured.api_port if port is None else port, "map4 serve"),
             log_config=None,
             access_log=False,
             server_header=False,
@@ -69,7 +71,9 @@ def serve(host: str | None, port: int | None, tls_certificate: Path | None, tls_
         scheme = "http" if tls_certificate is None else "https"
         shown = f"[{address}]" if ":" in address else address
         console.print(f"MAP4  {scheme}://{shown}:{config.port}   (Ctrl-C stops it)", style="bold")
-        uvicorn.Server(config).run()
+        # Single files that somebody asks for are analysed at once, in a process beside this one.
+        with ResidentProcess(configured, configured.home / "logs" / "resident.log"):
+            uvicorn.Server(config).run()
     finally:
         engine.dispose()
         keeper.dispose()

@@ -40,8 +40,8 @@ _LOCATIONS_QUERY = """{ workspaceOrError { ... on Workspace { locationEntries {
   locationOrLoadError { __typename ... on PythonError { message } } } } } }"""
 
 
-def free_port(host: str, port: int) -> int:
-    """Return the port when it can be listened on, for 0 any that can.
+def free_port(host: str, port: int, command: str = "map4 up") -> int:
+    """Return the port when it can be listened on, for 0 any that can; `command` is what the user typed.
 
     Raises
     ------
@@ -57,12 +57,14 @@ def free_port(host: str, port: int) -> int:
             probe.bind(address)
             return int(probe.getsockname()[1])
     except PermissionError:
-        raise click.UsageError(f"Port {port} may only be used by an administrator. Choose another: map4 up --port 3000") from None
+        raise click.UsageError(
+            f"Port {port} may only be used by an administrator. Choose another: {command} --port 3000"
+        ) from None
     except OSError as error:
         if isinstance(error, socket.gaierror):
             raise click.UsageError(f"{host} is no address of this machine ({error.strerror}).") from None
         raise click.UsageError(
-            f"Port {port} on {host} cannot be used ({error.strerror}). Choose another: map4 up --port {min(port + 1, 65535)}"
+            f"Port {port} on {host} cannot be used ({error.strerror}). Choose another: {command} --port {min(port + 1, 65535)}"
         ) from None
 
 

@@ -73,12 +73,13 @@ def similar(
     about = f"{title_of(first)}  ({first['bpm'] or 0:.1f} BPM, {first['camelot'] or 'no key'})"
     console.print(("What mixes into " if mix else "Most like ") + about, style="bold", soft_wrap=True)
     if found:
-        console.print(_table(found, console.width, mix=mix))
+        console.print(similar_table(found, console.width, mix=mix))
     else:
         console.print("No other track fits.")
 
 
-def _table(found: "list[Similar]", width: int, *, mix: bool) -> "Table":
+def similar_table(found: "list[Similar]", width: int, *, mix: bool) -> "Table":
+    """Return what was found as a table."""
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")

@@ -63,6 +63,7 @@ def run_up(
     InfrastructureError
         When a service does not start or ends by itself.
     """
+    from map4_pipeline.cli.resident import ResidentProcess
     from map4_pipeline.cli.services import Services, free_port
     from map4_pipeline.orchestration.instance import prepare_home
     from map4_pipeline.store.database import open_database
@@ -89,7 +90,9 @@ def run_up(
         _tell(console, configured, services, state)
         if open_browser:
             click.launch(services.url)
-        services.supervise()
+        # A single file in the queue does not wait for a run.
+        with ResidentProcess(configured, services.log_folder / "resident.log"):
+            services.supervise()
     console.print("Stopped. Schedules and watched folders rest until the next `map4 up`.")
 
 

@@ -6,6 +6,7 @@ in the page cache. The thread that calls is the only one that talks to the datab
 files or seconds, so a killed run loses no more than that.
 """
 
+import contextlib
 import os
 import time
 from collections import defaultdict, deque
@@ -18,6 +19,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, OperationalError, StatementError
 
 from map4_pipeline.ingest.columns import feature_columns, fingerprint_columns
+from map4_pipeline.ingest.limits import NO_LIMITS, Limits
 from map4_pipeline.ingest.pool import WorkerPool
 from map4_pipeline.ingest.progress import Effort, Progress
 from map4_pipeline.ingest.versions import stage_keys
@@ -40,6 +42,8 @@ Failure = tuple[str, str, str]
 _LOCK_SECONDS = 0.2
 #: How often a run that rests looks whether it may go on.
 _PAUSE_SECONDS = 1.0
+#: How often a run that may be ended early looks whether somebody wants that.
+_STOP_SECONDS = 0.4
 
 
 @dataclass(slots=True)
@@ -49,6 +53,9 @@ class Summary:
     ledger: Ledger = field(default_factory=Ledger)
     failures: list[Failure] = field(default_factory=list)
     effort: Effort = field(default_factory=Effort)
+    #: What was left because another process has its directory in hand, or because somebody wanted an end.
+    busy: bool = False
+    stopped: bool = False
 
 
 @dataclass(slots=True)
@@ -79,6 +86,7 @@ def analyse_directories(
     stages: Sequence[str] = ("features", "fingerprint"),
     commit_files: int = 32,
     commit_seconds: float = 2.0,
+    limits: Limits = NO_LIMITS,
 ) -> Summary:
     """Analyse the pending tracks of some directories.
 
@@ -90,12 +98,14 @@ def analyse_directories(
         Which stages to bring up to date.
     commit_files, commit_seconds
         How much work a killed run may lose.
+    limits : Limits
+        What is left out, and when the analysis ends early.
 
     Returns
     -------
     Summary
     """
-    run = _Run(engine, pool, roots, scan_ids, progress, tuple(stages), commit_files, commit_seconds)
+    run = _Run(engine, pool, roots, scan_ids, progress, tuple(stages), commit_files, commit_seconds, limits)
     return run.work(directories)
 
 
@@ -110,7 +120,9 @@ class _Run:
         stages: tuple[str, ...],
         commit_files: int,
         commit_seconds: float,
+        limits: Limits,
     ) -> None:
+        self.limits = limits
         self.engine, self.pool, self.roots, self.scan_ids = engine, pool, roots, scan_ids
         self.progress, self.stages = progress, stages
         self.keys, self.chosen = stage_keys(), settings().engine
@@ -139,7 +151,8 @@ class _Run:
                 self.progress.expect(*store.pending_totals(conn, [directory.id for directory in directories]))
             try:
                 busy = self._pass(directories, wait_for_lock=False)
-                for directory in busy:
+                self.summary.busy = bool(busy) and not self.limits.wait
+                for directory in busy if self.limits.wait and not self.summary.stopped else ():
                     self.progress.stage(f"waiting for another process in {escape_path(directory.relative_path) or 'the root'}")
                     self._pass([directory], wait_for_lock=True)
             except KeyboardInterrupt:
@@ -149,6 +162,10 @@ class _Run:
             except BaseException:
                 self.pool.close(at_once=True)
                 raise
+            finally:
+                # The connection lives on in its pool, and with it every lock that an early end has left.
+                with contextlib.suppress(DBAPIError):
+                    locks.release_directories(lock_conn)
         self.summary.effort.stop()
         return self.summary
 
@@ -180,13 +197,25 @@ class _Run:
             if not self.running:
                 break
             patience = max(0.01, self.commit_seconds - (time.monotonic() - self.last_commit))
+            if self.limits.stop is not None:
+                patience = min(patience, _STOP_SECONDS)
             done, _ = wait(self.running, timeout=patience, return_when=FIRST_COMPLETED)
             self._collect(done)
+            if not done and self.limits.stop is not None and self.limits.stop():
+                self._give_up()
+                break
             if len(self.outcomes) >= self.commit_files or time.monotonic() - self.last_commit >= self.commit_seconds:
                 self._commit()
                 self._obey()
         self._commit()
         return busy
+
+    def _give_up(self) -> None:
+        """Leave what is in hand as it was, pending, and end its workers."""
+        self.summary.stopped = True
+        for future in self.running:
+            future.cancel()  # pebble ends the process of a task that runs
+        self.running.clear()
 
     def _identification(self, item: _Item) -> Future[Any]:
         """Give a file to a worker, unless one has it already (see `ahead`)."""
@@ -222,7 +251,7 @@ class _Run:
             last = 0
             while True:
                 with self.engine.connect() as conn:
-                    page = store.pending_tracks(conn, directory.id, last)
+                    page = store.pending_tracks(conn, directory.id, last, only=self.limits.only)
                 if not page:
                     break
                 last = page[-1].id

@@ -16,6 +16,7 @@ from map4_pipeline.store.queue import Entry
 
 #: Times a row is put back whose run was never launched.
 _MAX_ATTEMPTS = 3
+_UNFINISHED = "The run ended without having looked at it."
 
 
 @dataclass(slots=True)
@@ -27,13 +28,16 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class Place:
+    """Where a file or folder of the queue is."""
+
     library: Library
     relative_path: bytes
     is_folder: bool
 
     @property
     def directory(self) -> bytes:
+        """The directory's path from the library's root on."""
         return self.relative_path if self.is_folder else os.path.dirname(self.relative_path)
 
 
@@ -68,10 +72,10 @@ def _choose(
     busy_keys: Collection[str],
 ) -> Batch:
     batch = Batch()
-    places: dict[int, _Place] = {}
+    places: dict[int, Place] = {}
     hopeless: dict[int, str | None] = {}
     for entry in page:
-        place = _find(entry, libraries, settings)
+        place = find(entry.file_path, libraries, settings)
         if isinstance(place, str):
             hopeless[entry.id] = place
         elif place.library.id not in busy_libraries:
@@ -92,10 +96,10 @@ def _choose(
     return batch
 
 
-def _find(entry: Entry, libraries: list[Library], settings: Settings) -> _Place | str:
+def find(file_path: str, libraries: list[Library], settings: Settings) -> Place | str:
     """Return where a row's file or folder is, or why there is nothing to analyse."""
     try:
-        path = os.path.normpath(unescape_path(entry.file_path))
+        path = os.path.normpath(unescape_path(file_path))
     except ValueError:  # written by another program
         return "This is no path as MAP4 writes it (a backslash is written twice)."
     for library in libraries:
@@ -107,7 +111,7 @@ def _find(entry: Entry, libraries: list[Library], settings: Settings) -> _Place 
                     status = os.lstat(here)
                 except (OSError, ValueError) as error:
                     return f"There is nothing of this name: {getattr(error, 'strerror', error)}."
-                return _Place(library, relative, stat.S_ISDIR(status.st_mode))
+                return Place(library, relative, stat.S_ISDIR(status.st_mode))
     return "It lies in no registered library. `map4 ingest FOLDER` registers one."
 
 
@@ -115,9 +119,9 @@ def settle(conn: Connection, settings: Settings, batch: list[Entry], failure: st
     """Write down what became of the rows of a batch whose run has ended; `failure` says why the run failed."""
     libraries = all_libraries(conn)
     errors: dict[int, str | None] = {}
-    places: dict[int, _Place] = {}
+    places: dict[int, Place] = {}
     for entry in batch:
-        place = _find(entry, libraries, settings)
+        place = find(entry.file_path, libraries, settings)
         if isinstance(place, str):
             errors[entry.id] = place
         else:
@@ -126,11 +130,16 @@ def settle(conn: Connection, settings: Settings, batch: list[Entry], failure: st
         mine = {id_: place for id_, place in places.items() if place.library.id == library.id}
         folders = watching.directories_at(conn, library.id, [p.relative_path for p in mine.values() if p.is_folder])
         files = queue.fates_of_files(conn, library.id, [p.relative_path for p in mine.values() if not p.is_folder])
-        unfinished = failure or "The run ended without having looked at it."
+        unfinished = failure or _UNFINISHED
         for id_, place in mine.items():
             path = place.relative_path
             errors[id_] = _of_folder(folders.get(path), unfinished) if place.is_folder else _of_file(files.get(path), unfinished)
     queue.finish(conn, errors)
+
+
+def fate_of_file(conn: Connection, place: Place) -> str | None:
+    """Return why a file is no analysed track, None where it is one."""
+    return _of_file(queue.fates_of_files(conn, place.library.id, [place.relative_path]).get(place.relative_path), _UNFINISHED)
 
 
 def _of_folder(found: Directory | None, unfinished: str) -> str | None:

@@ -4,14 +4,14 @@ from dataclasses import dataclass
 
 from sqlalchemy import Engine
 
-from map4_pipeline.ingest.classify import classify
+from map4_pipeline.ingest.classify import classify, join
 from map4_pipeline.ingest.versions import stage_keys
 from map4_pipeline.library.ledger import Ledger
 from map4_pipeline.library.model import DirectoryListing
 from map4_pipeline.library.walk import list_directory
 from map4_pipeline.store import scans
 from map4_pipeline.store import tracks as store
-from map4_pipeline.store.directories import Directory, record_scanned
+from map4_pipeline.store.directories import Directory, record_scanned, unsettle
 from map4_pipeline.store.locks import lock_directory
 
 
@@ -22,6 +22,9 @@ class ScanOptions:
     retry_failed: bool = False
     verify: bool = False
     confirm_loss: bool = False
+    #: Relative paths of the only files that are looked at; None: all. Of a directory that is looked at in part only, nothing is
+    #: said as a whole: neither that it was scanned, nor with what entries.
+    only: frozenset[bytes] | None = None
 
 
 def scan_directory(
@@ -45,10 +48,12 @@ def scan_directory(
     there = listing is not None
     if listing is None:
         listing = DirectoryListing(directory.relative_path, ())
+    if options.only is not None:
+        listing = _narrowed(listing, options.only)
     with engine.begin() as conn:
         lock_directory(conn, directory.id)
-        known = store.known_tracks(conn, directory.id)
-        skips = store.known_skips(conn, directory.id)
+        known = store.known_tracks(conn, directory.id, options.only)
+        skips = store.known_skips(conn, directory.id, options.only)
         changes = classify(
             listing,
             known,
@@ -66,7 +71,24 @@ def scan_directory(
         store.mark_missing(conn, changes.missing)
         store.record_skips(conn, directory.library_id, directory.id, root, changes.skipped)
         store.record_unreadable(conn, directory.library_id, directory.id, root, changes.unreadable)
-        size = sum(file.stat.size for file in listing.files)
-        record_scanned(conn, directory.id, listing.signature if there else None, size)
+        if options.only is None:
+            size = sum(file.stat.size for file in listing.files)
+            record_scanned(conn, directory.id, listing.signature if there else None, size)
+        elif changes.ledger.pending:
+            unsettle(conn, directory.id)
         scans.set_directory(conn, scan_id, directory.id, changes.ledger)
     return changes.ledger
+
+
+def _narrowed(listing: DirectoryListing, paths: frozenset[bytes]) -> DirectoryListing:
+    """Return what a listing says of some files; that the directory itself cannot be opened stays said."""
+
+    def wanted(name: bytes) -> bool:
+        return not name or join(listing.relative_path, name) in paths
+
+    return DirectoryListing(
+        listing.relative_path,
+        tuple(file for file in listing.files if wanted(file.name)),
+        tuple(file for file in listing.skipped if wanted(file.name)),
+        tuple(entry for entry in listing.unreadable if wanted(entry.name)),
+    )

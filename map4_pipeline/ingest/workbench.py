@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Engine
 
 from map4_pipeline.ingest.analyse import Summary, analyse_directories
+from map4_pipeline.ingest.limits import NO_LIMITS, Limits
 from map4_pipeline.ingest.pool import WorkerPool
 from map4_pipeline.ingest.progress import Progress, Silent
 from map4_pipeline.ingest.scan import ScanOptions, scan_directory
@@ -99,7 +100,7 @@ class Workbench:
             if state != "ok" and not (state == "empty" and (options.confirm_loss or not had_files)):
                 raise InfrastructureError(root_refusal(mine[0].partition_key.split("/")[0], root, state))
 
-    def analyse(self, scope: Scope, stages: Sequence[str]) -> Summary:
+    def analyse(self, scope: Scope, stages: Sequence[str], limits: Limits = NO_LIMITS) -> Summary:
         """Analyse what is pending in the scope's directories."""
         self.progress.stage("analysing")
         with self.workers() as pool:
@@ -113,15 +114,20 @@ class Workbench:
                 stages,
                 self.settings.commit_files,
                 self.settings.commit_seconds,
+                limits,
             )
 
     def vectors(self, scope: Scope) -> VectorSummary:
         """Compute HAMMS vectors that are due, and settle the directories."""
-        self.progress.stage("computing HAMMS vectors")
-        summary = compute_vectors(self.engine, scope.directory_ids)
+        summary = self.compute_vectors(scope)
         settle(self.engine, scope.directory_ids, scope.scan_ids)
         self.close_partial_scans(scope)
         return summary
+
+    def compute_vectors(self, scope: Scope) -> VectorSummary:
+        """Compute HAMMS vectors that are due in the scope's directories."""
+        self.progress.stage("computing HAMMS vectors")
+        return compute_vectors(self.engine, scope.directory_ids)
 
     def close_partial_scans(self, scope: Scope) -> None:
         """Close those of the scope's scans that are the run's own; a full scan is closed by who opened it."""

@@ -48,8 +48,8 @@ def close_partial_scans(context: AssetExecutionContext, bench: Workbench, scope:
 def options_of(context: AssetExecutionContext | OpExecutionContext) -> ScanOptions:
     """Return how the run treats what is known."""
     tags = context.run.tags
-    flags = (tags.get(name) == "true" for name in (RETRY_TAG, VERIFY_TAG, LOSS_TAG))
-    return ScanOptions(*flags)
+    retry, verify, loss = (tags.get(name) == "true" for name in (RETRY_TAG, VERIFY_TAG, LOSS_TAG))
+    return ScanOptions(retry, verify, loss)
 
 
 def libraries_of(context: OpExecutionContext, bench: Workbench) -> list[Library]:

@@ -133,6 +133,11 @@ def record_scanned(conn: Connection, directory_id: int, signature: bytes | None,
     )
 
 
+def unsettle(conn: Connection, directory_id: int) -> None:
+    """Note that a file of a directory waits for its analysis: should that not come to an end, the next look goes over it all."""
+    conn.execute(update(directories).where(directories.c.id == directory_id).values(settled_at=None))
+
+
 _SETTLE = text(
     """
     WITH state AS (

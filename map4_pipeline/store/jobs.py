@@ -124,6 +124,11 @@ def _batch(conn: Connection, job: Job) -> Job:
     return job if row is None else Job(*row)
 
 
+def mirrored(job: Job) -> dict[str, Any]:
+    """Return what the cache shows of a job under its temporary key."""
+    return {"status": job.status, "done": job.done, "total": job.total, "failed": job.failed}
+
+
 def list_jobs(conn: Connection, *, user_id: int | None = None, kind: str | None = None, limit: int = 50) -> list[Job]:
     """Return jobs, the newest first; of everybody without `user_id`."""
     query = select(*_COLUMNS).order_by(jobs.c.created_at.desc()).limit(limit)

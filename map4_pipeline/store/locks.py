@@ -16,6 +16,11 @@ def try_hold_directory(conn: Connection, directory_id: int) -> bool:
     return bool(conn.execute(text("SELECT pg_try_advisory_lock(:a, :b)"), {"a": _CLASS + 1, "b": directory_id}).scalar_one())
 
 
+def release_directories(conn: Connection) -> None:
+    """Give back every analysis lock that this session still has."""
+    conn.execute(text("SELECT pg_advisory_unlock_all()"))
+
+
 def release_directory(conn: Connection, directory_id: int) -> None:
     """Give a directory's analysis lock back."""
     conn.execute(text("SELECT pg_advisory_unlock(:a, :b)"), {"a": _CLASS + 1, "b": directory_id})

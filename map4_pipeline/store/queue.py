@@ -17,6 +17,7 @@ from sqlalchemy import (
     func,
     insert,
     literal,
+    or_,
     select,
     tuple_,
     update,
@@ -26,6 +27,8 @@ from map4_pipeline.store.schema import analysis_queue, skipped_files, tracks
 
 #: Of an entry that says nothing else; 1 is the most urgent.
 DEFAULT_PRIORITY = 5
+#: A single row that no resident worker has taken for so long (there is none, or it has its hands full) goes to a run.
+SINGLE_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +60,15 @@ class Entry:
 _COLUMNS = tuple(analysis_queue.c[name] for name in Entry.__slots__)
 
 
-def enqueue(conn: Connection, paths: Sequence[str], priority: int = DEFAULT_PRIORITY) -> list[int]:
-    """Add files or folders (absolute paths, as MAP4 writes them) to the queue; return the rows' ids."""
-    rows = [{"file_path": path, "priority": priority} for path in paths]
+def enqueue(conn: Connection, paths: Sequence[str], priority: int = DEFAULT_PRIORITY, *, single: bool = False) -> list[int]:
+    """Add files or folders (absolute paths, as MAP4 writes them) to the queue; return the rows' ids.
+
+    Parameters
+    ----------
+    single : bool
+        Files that somebody waits for: the resident worker takes them at once (`store.singles`).
+    """
+    rows = [{"file_path": path, "priority": priority, "single": single} for path in paths]
     return list(conn.scalars(insert(analysis_queue).returning(analysis_queue.c.id), rows)) if rows else []
 
 
@@ -83,7 +92,7 @@ def pending(
     not_below: Sequence[str] = (),
     not_in: Sequence[str] = (),
 ) -> list[Entry]:
-    """Return the most urgent rows that nobody has begun with.
+    """Return the most urgent rows that nobody has begun with; single ones once the resident worker has left them for a while.
 
     Parameters
     ----------
@@ -95,7 +104,8 @@ def pending(
         Folders that are left out, with what lies in them directly.
     """
     path = analysis_queue.c.file_path
-    query = select(*_COLUMNS).where(analysis_queue.c.status == "pending")
+    left = analysis_queue.c.created_at < func.now() - func.make_interval(0, 0, 0, 0, 0, 0, SINGLE_SECONDS)
+    query = select(*_COLUMNS).where(analysis_queue.c.status == "pending", or_(~analysis_queue.c.single, left))
     if after is not None:
         query = query.where(tuple_(*_URGENCY) > tuple_(literal(after.priority), literal(after.id)))
     for folder in not_below:
@@ -108,17 +118,19 @@ def pending(
 
 
 def running(conn: Connection) -> list[Entry]:
-    """Return the rows that runs are at work on."""
-    query = select(*_COLUMNS).where(analysis_queue.c.status == "running").order_by(analysis_queue.c.batch, analysis_queue.c.id)
+    """Return the rows that runs are at work on; those in the resident worker's hands are its own affair."""
+    work = (analysis_queue.c.status == "running", ~analysis_queue.c.single)
+    query = select(*_COLUMNS).where(*work).order_by(analysis_queue.c.batch, analysis_queue.c.id)
     return [Entry(*row) for row in conn.execute(query)]
 
 
 def begin(conn: Connection, ids: Sequence[int], batch: str) -> int:
-    """Note that a run is launched for rows; return for how many (not for those that were cancelled meanwhile)."""
+    """Note that a run is launched for rows; return for how many (not for those that were cancelled or taken meanwhile)."""
+    taken = {"status": "running", "batch": batch, "run_id": None, "started_at": func.now(), "single": False}
     return conn.execute(
         update(analysis_queue)
         .where(analysis_queue.c.id == func.any(list(ids)), analysis_queue.c.status == "pending")
-        .values(status="running", batch=batch, run_id=None, started_at=func.now(), attempts=analysis_queue.c.attempts + 1)
+        .values(**taken, attempts=analysis_queue.c.attempts + 1)
     ).rowcount
 
 

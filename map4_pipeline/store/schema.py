@@ -88,7 +88,7 @@ __all__ = [
 ]
 
 #: The newest migration. Compared with the database at every start, without importing Alembic.
-HEAD_REVISION = "0009"
+HEAD_REVISION = "0010"
 #: Alembic's table. Its usual name, `alembic_version`, is what Dagster's storage uses, perhaps in the same database.
 VERSION_TABLE = "map4_schema_version"
 #: Text search configuration made by the migration: `simple` (no stop words: "The Who" is found) without accents.
@@ -428,6 +428,7 @@ analysis_queue = Table(
     Index("idx_analysis_queue_job", "job_id", postgresql_where=text("job_id IS NOT NULL")),
     Index("idx_analysis_queue_pending", "priority", "id", postgresql_where=text("status = 'pending'")),
     Index("idx_analysis_queue_running", "batch", postgresql_where=text("status = 'running'")),
+    Index("idx_analysis_queue_single", "priority", "id", postgresql_where=text("status = 'pending' AND single")),
 )
 
 watch_sweeps = Table(

@@ -1,8 +1,9 @@
 """Tracks and skipped files as rows: what a scan compares with, what it writes, what an analysis fills in."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Text, bindparam, case, cast, delete, func, literal, null, select, text, update
@@ -86,8 +87,8 @@ def _stat_columns(stat: FileStat) -> dict[str, int]:
     return {"mtime_ns": stat.mtime_ns, "ctime_ns": stat.ctime_ns, "inode": stat.inode}
 
 
-def known_tracks(conn: Connection, directory_id: int) -> dict[bytes, KnownTrack]:
-    """Return a directory's tracks, missing ones too, by relative path."""
+def known_tracks(conn: Connection, directory_id: int, only: Collection[bytes] | None = None) -> dict[bytes, KnownTrack]:
+    """Return a directory's tracks, missing ones too, by relative path; with `only` those of these paths."""
     t = tracks.c
     query = select(
         t.id,
@@ -101,7 +102,7 @@ def known_tracks(conn: Connection, directory_id: int) -> dict[bytes, KnownTrack]
         t.features_version,
         t.fingerprint_version,
         t.error_kind,
-    ).where(t.directory_id == directory_id)
+    ).where(t.directory_id == directory_id, *_among(t, only))
     known = {}
     for id_, path, size, mtime, ctime, inode, status, missing_since, features, fingerprint, error_kind in conn.execute(query):
         relative = bytes(path)
@@ -118,14 +119,20 @@ def known_tracks(conn: Connection, directory_id: int) -> dict[bytes, KnownTrack]
     return known
 
 
-def known_skips(conn: Connection, directory_id: int) -> dict[bytes, KnownSkip]:
-    """Return a directory's skipped files by relative path."""
+def known_skips(conn: Connection, directory_id: int, only: Collection[bytes] | None = None) -> dict[bytes, KnownSkip]:
+    """Return a directory's skipped files by relative path; with `only` those of these paths."""
     s = skipped_files.c
-    query = select(s.id, s.relative_path, s.reason, s.size, s.mtime_ns, s.ctime_ns, s.inode).where(s.directory_id == directory_id)
+    columns = (s.id, s.relative_path, s.reason, s.size, s.mtime_ns, s.ctime_ns, s.inode)
+    query = select(*columns).where(s.directory_id == directory_id, *_among(s, only))
     return {
         bytes(path): KnownSkip(id_, bytes(path), reason, _stat(size, mtime, ctime, inode))
         for id_, path, reason, size, mtime, ctime, inode in conn.execute(query)
     }
+
+
+def _among(columns: Any, paths: Collection[bytes] | None) -> tuple[ColumnElement[bool], ...]:
+    """Return the condition that a row's file is one of these; None: any."""
+    return () if paths is None else (columns.path_digest == func.any([sha256(path).digest() for path in paths]),)
 
 
 def _place(library_id: int, directory_id: int, root: bytes, relative_path: bytes) -> dict[str, Any]:
@@ -269,12 +276,22 @@ def forget_skips(conn: Connection, skip_ids: Sequence[int]) -> None:
         conn.execute(delete(skipped_files).where(skipped_files.c.id == func.any(list(skip_ids))))
 
 
-def pending_tracks(conn: Connection, directory_id: int, after_id: int = 0, limit: int = 500) -> list[PendingTrack]:
-    """Return the next pending tracks of a directory by id, so that memory does not depend on the directory's size."""
+def pending_tracks(
+    conn: Connection, directory_id: int, after_id: int = 0, limit: int = 500, only: Collection[bytes] | None = None
+) -> list[PendingTrack]:
+    """Return the next pending tracks of a directory by id, so that memory does not depend on the directory's size.
+
+    Parameters
+    ----------
+    only : collection of bytes, optional
+        Relative paths; other tracks are left out.
+    """
     t = tracks.c
     query = (
         select(t.id, t.directory_id, t.relative_path, t.file_size, t.mtime_ns, t.ctime_ns, t.inode, t.features_version)
-        .where(t.directory_id == directory_id, t.status == "pending", t.missing_since.is_(None), t.id > after_id)
+        .where(
+            t.directory_id == directory_id, t.status == "pending", t.missing_since.is_(None), t.id > after_id, *_among(t, only)
+        )
         .order_by(t.id)
         .limit(limit)
     )

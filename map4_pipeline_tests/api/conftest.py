@@ -1,9 +1,13 @@
 """The application over a real database, and clients that are logged in."""
 
+import contextlib
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import uvicorn
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine
@@ -55,6 +59,19 @@ def log_in(app: FastAPI, engine: Engine) -> LogIn:
         return entered(TestClient(app, client=("127.0.0.1", 50_000)), name)
 
     return log_in
+
+
+@contextlib.contextmanager
+def served(app: FastAPI) -> Iterator[str]:
+    """Serve an application on a port of its own; give its address."""
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.02)
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    server.should_exit = True
+    thread.join()
 
 
 def entered(client: TestClient, name: str, password: str = PASSWORD) -> TestClient:

@@ -1,14 +1,11 @@
 """The page in a real browser: the journeys of its users, by mouse and by keys, and what axe finds."""
 
 import os
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import uvicorn
 from sqlalchemy import Engine, select, text
 
 from map4_pipeline.api import passwords
@@ -19,7 +16,7 @@ from map4_pipeline.store.duplicates import rebuild_duplicates
 from map4_pipeline.store.schema import playlists, tracks
 
 from ..integration.running import chromium
-from .conftest import PASSWORD
+from .conftest import PASSWORD, served
 from .test_pages import draw_alpha, furnish
 
 if TYPE_CHECKING:
@@ -54,14 +51,8 @@ def address(settings: Settings, engine: Engine, shelf: dict[str, int]) -> Iterat
         first = passwords.hash_password("first-time-only-0")
         create_user(conn, "admin", "admin", password_hash=first, library_ids=None, must_change_password=True)
         create_user(conn, "anna", "user", password_hash=passwords.hash_password(PASSWORD), library_ids=None)
-    server = uvicorn.Server(uvicorn.Config(create_app(settings, engine), host="127.0.0.1", port=0, log_config=None))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        time.sleep(0.05)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    server.should_exit = True
-    thread.join()
+    with served(create_app(settings, engine)) as url:
+        yield url
 
 
 @pytest.fixture

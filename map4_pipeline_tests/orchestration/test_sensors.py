@@ -2,7 +2,6 @@
 
 import json
 import threading
-from collections.abc import Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
@@ -11,9 +10,7 @@ from dagster import (
     DagsterInstance,
     DagsterRunStatus,
     RunRequest,
-    SkipReason,
     build_run_status_sensor_context,
-    build_sensor_context,
 )
 from sqlalchemy import text
 
@@ -21,7 +18,6 @@ from map4_pipeline.orchestration.alerts import send_alerts
 from map4_pipeline.orchestration.definitions import build_defs
 from map4_pipeline.orchestration.failure_sensor import failed_runs
 from map4_pipeline.orchestration.queue_sensor import QUEUE_TAG
-from map4_pipeline.orchestration.resources import default_resources
 from map4_pipeline.orchestration.scope import SCANS_TAG
 from map4_pipeline.orchestration.under_way import RANGE_TAGS, under_way
 from map4_pipeline.settings import Settings, load_settings
@@ -31,7 +27,7 @@ from map4_pipeline.store.failures import recent_run_failures
 from map4_pipeline.store.libraries import register_library
 
 from ..ingest.music import Shelf, write_music
-from .work import QUIET, execute, registered
+from .work import QUIET, execute, registered, tick
 
 
 @pytest.fixture
@@ -40,16 +36,6 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     from map4_pipeline.orchestration import resources
 
     monkeypatch.setattr(resources, "settings", lambda: load_settings(watch_settle_seconds=0))
-
-
-def tick(instance: DagsterInstance, name: str = "watched_folders") -> tuple[list[RunRequest], list[str]]:
-    """Evaluate a sensor once; return what it launches, and why it launches nothing."""
-    repository = build_defs().get_repository_def()
-    with build_sensor_context(instance=instance, repository_def=repository, resources=default_resources()) as context:
-        found: Any = repository.get_sensor_def(name)(context)
-        results: Sequence[Any] = list(found) if isinstance(found, Iterator) else [found]
-    requests = [item for item in results if isinstance(item, RunRequest)]
-    return requests, [str(item.skip_message) for item in results if isinstance(item, SkipReason)]
 
 
 def launch(instance: DagsterInstance, request: RunRequest) -> Any:

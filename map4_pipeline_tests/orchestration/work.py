@@ -1,14 +1,24 @@
 """Execute MAP4's jobs in process, as `map4 ingest` does."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from dagster import AssetKey, DagsterEventType, DagsterInstance, EventRecordsFilter, ExecuteInProcessResult
+from dagster import (
+    AssetKey,
+    DagsterEventType,
+    DagsterInstance,
+    EventRecordsFilter,
+    ExecuteInProcessResult,
+    RunRequest,
+    SkipReason,
+    build_sensor_context,
+)
 from sqlalchemy import Engine
 
 from map4_pipeline.ingest.session import open_session
 from map4_pipeline.orchestration.definitions import build_defs
 from map4_pipeline.orchestration.partitions import register_partitions
+from map4_pipeline.orchestration.resources import default_resources
 
 from ..ingest.music import Shelf
 
@@ -71,3 +81,13 @@ def corrupt(engine: Engine, statement: str) -> None:
     """Change the database behind MAP4's back."""
     with engine.begin() as conn:
         conn.exec_driver_sql(statement)
+
+
+def tick(instance: DagsterInstance, name: str = "watched_folders") -> tuple[list[RunRequest], list[str]]:
+    """Evaluate a sensor once; return what it launches, and why it launches nothing."""
+    repository = build_defs().get_repository_def()
+    with build_sensor_context(instance=instance, repository_def=repository, resources=default_resources()) as context:
+        found: Any = repository.get_sensor_def(name)(context)
+        results: Sequence[Any] = list(found) if isinstance(found, Iterator) else [found]
+    requests = [item for item in results if isinstance(item, RunRequest)]
+    return requests, [str(item.skip_message) for item in results if isinstance(item, SkipReason)]
