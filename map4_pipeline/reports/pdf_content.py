@@ -22,6 +22,7 @@ from map4_pipeline.reports.pdf_layout import (
     SMALL,
     SUBHEADING,
     Heading,
+    Lines,
     contents,
     draw,
     paragraph,
@@ -406,7 +407,7 @@ def _failures(snapshot: LibrarySnapshot, selection: Digest) -> _Flow:
         return
     yield paragraph(f"{text.count(selection.failure_total)} files could not be analysed; they are tried again when they change.")
     rows = [
-        (_tail(item.path, MEASURE * 0.41), text.label(item.kind), paragraph(text.one_line(item.message, 240), SMALL))
+        (_tail(item.path, MEASURE * 0.41), text.label(item.kind), Lines(item.message, SMALL, limit=3))
         for item in selection.failures
     ]
     yield table(("File", "Kind", "Reason"), rows, (43, 13, 44))

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from reportlab.lib.colors import HexColor
+from reportlab.lib.colors import Color, HexColor
 from reportlab.lib.enums import TA_RIGHT
 from reportlab.lib.pagesizes import A4
 from reportlab.lib.styles import ParagraphStyle
@@ -115,18 +115,55 @@ def draw(
     y: float,
     value: str,
     size: float,
-    colour: str,
+    colour: str | Color,
     *,
     anchor: str = "start",
     font: str = fontstack.REGULAR,
 ) -> None:
     """Write one line straight on the page, every character in a font that has it."""
-    x -= fontstack.width(value, size, font) if anchor == "end" else 0
-    canvas.setFillColor(HexColor(colour))
+    room = fontstack.width(value, size, font)
+    x -= room if anchor == "end" else room / 2 if anchor == "middle" else 0
+    canvas.setFillColor(HexColor(colour) if isinstance(colour, str) else colour)
+    shaped = fontstack.plain(value, font) is None and not fontstack.backwards(value)
+    if shaped:
+        # What a reader copies and searches is the text, not its glyphs (PDF 1.7, 14.9.4). Readers turn Hebrew and Arabic round
+        # by themselves, so there the glyphs stand for it.
+        canvas._code.append(f"/Span <</ActualText <FEFF{value.encode('utf-16-be', 'replace').hex()}>>> BDC")
     for name, part in fontstack.runs(value, font):
         canvas.setFont(name, size)
         canvas.drawString(x, y, part)
-        x += canvas.stringWidth(part, name, size)
+        x += fontstack.run_width(part, name, size)
+    if shaped:
+        canvas._code.append("EMC")
+
+
+class Lines(Flowable):  # type: ignore[misc]
+    """Text from outside (titles, paths, messages) in any script and direction, on one line or a few; never markup."""
+
+    def __init__(self, value: object, style: ParagraphStyle, *, limit: int = 1) -> None:
+        super().__init__()
+        self._value, self._style, self._limit = value, style, limit
+        self._lines: list[str] = []
+
+    def wrap(self, available_width: float, available_height: float) -> tuple[float, float]:
+        """Break the text for the room there is."""
+        style = self._style
+        self.width = available_width
+        if self._limit == 1:
+            self._lines = [fontstack.fit(self._value, available_width, style.fontSize, style.fontName)]
+        else:
+            self._lines = fontstack.wrapped(self._value, available_width, style.fontSize, style.fontName, self._limit)
+        self.height = style.leading * max(len(self._lines), 1)
+        return self.width, self.height
+
+    def draw(self) -> None:
+        """Write the lines."""
+        style, y = self._style, self.height - self._style.leading * 0.78
+        right = style.alignment == TA_RIGHT
+        for line in self._lines:
+            x, anchor = (self.width, "end") if right else (0.0, "start")
+            draw(self.canv, x, y, line, style.fontSize, style.textColor, font=style.fontName, anchor=anchor)
+            y -= style.leading
 
 
 def paragraph(value: str, style: ParagraphStyle = BODY) -> Paragraph:
@@ -185,8 +222,7 @@ def _cell(value: Any, room: float, bold: bool, right: bool) -> Any:
         return value
     font = fontstack.BOLD if bold else fontstack.REGULAR
     line = fontstack.fit(value, room, CELL.fontSize, font)
-    # Plain text is much cheaper than a paragraph; only text that needs several fonts becomes one.
+    # Plain text is much cheaper than a flowable; only text that needs several fonts becomes one.
     if (plain := fontstack.plain(line, font)) is not None:
         return plain
-    # The measured width ignores the rounding inside a paragraph, so a fitted line gets a point of slack and never wraps.
-    return Paragraph(f"<nobr>{fontstack.markup(line, font)}</nobr>", CELL_BOLD if bold else CELL_RIGHT if right else CELL)
+    return Lines(value, CELL_BOLD if bold else CELL_RIGHT if right else CELL)

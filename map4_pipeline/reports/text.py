@@ -15,8 +15,9 @@ NOTHING = "\u2013"
 
 # What XML 1.0 (so XLSX) and terminals forbid: C0 but tab and line feeds, DEL and C1, lone surrogates, non-characters.
 _ILLEGAL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
-# Marks that reorder or hide their surroundings. Kept in data (Excel, HTML isolates them), dropped on paper.
-_BIDI_CONTROLS = re.compile("[\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
+# Marks that reorder or hide their surroundings. Kept in data (Excel, HTML isolates them), dropped on paper. The two joiners stay:
+# Persian spelling, Indic conjuncts and emoji families are made with them.
+_BIDI_CONTROLS = re.compile("[\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
 _SPACE = re.compile(r"\s+")
 
 LEDGER_LABELS = {

@@ -1,10 +1,15 @@
 """The PDF as another program reads it."""
 
+import re
+import shutil
+import subprocess
 from pathlib import Path
 
+import pytest
 from pypdf import PdfReader
+from reportlab.pdfbase import pdfmetrics
 
-from map4_pipeline.reports import fontstack
+from map4_pipeline.reports import fontstack, scripts
 from map4_pipeline.reports.pdf import write_pdf
 from map4_pipeline_tests.reports.factory import nasty_snapshot, snapshot, track
 
@@ -79,6 +84,47 @@ def test_text_is_cut_to_its_room() -> None:
 
 def test_characters_without_a_glyph_become_one_box() -> None:
     fontstack.register()
-    assert fontstack.markup("a漢字b") == 'a<font name="MAP4-Fallback">▯</font>b'
+    assert fontstack.markup("a\U00013000\U00013001b") == 'a<font name="MAP4-Fallback">▯</font>b'
     assert fontstack.markup("<b>&") == "&lt;b&gt;&amp;"
     assert fontstack.markup("e\u0301") == "é"
+
+
+@pytest.mark.parametrize(
+    "title",
+    ["夜に駆ける 漢字 汉字 봄날", "حبيبي يا نور العين", "ירושלים של זהב שָׁלוֹם", "Любимая Ωδή Đường Łódź", "तुम ही हो", "বাংলা",
+     "தமிழ்", "తెలుగు", "เพลงรัก", "ქართული Հայերեն", "😀🎧🌅🐼👍🏽🏳️‍🌈"],
+)  # fmt: skip
+def test_titles_in_any_script_are_set(title: str) -> None:
+    fontstack.register()
+    drawn = fontstack.runs(title)
+    assert scripts.BOX not in "".join(part for _, part in drawn)
+    for font, part in drawn:
+        # Glyph 0 is what a font draws for what it does not have.
+        assert all(pdfmetrics.getFont(font).face.charToGlyph[ord(char)] for char in part)
+    assert fontstack.width(title, 10) > 10
+
+
+def test_what_is_written_from_right_to_left_is_set_so() -> None:
+    fontstack.register()
+    whole = "".join(part for _, part in fontstack.runs("עברית (Remix 2024) more"))
+    assert whole == "more (Remix 2024) תירבע"
+    assert "".join(part for _, part in fontstack.runs("Live: עברית 2019")) == "Live: 2019 תירבע"
+    # Joined: the letters of a word have the shapes of their places, and a lam with an alef is one glyph.
+    joined = "".join(part for _, part in fontstack.runs("سلام"))
+    assert len(joined) == 3
+    assert not set(joined) & set("سلا")
+    # The joiner that Persian spelling needs keeps two letters of a word apart.
+    persian = "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645"
+    assert fontstack.runs(persian) != fontstack.runs(persian.replace("\u200c", ""))
+
+
+def test_other_programs_read_the_titles(tmp_path: Path) -> None:
+    titles = ["夜に駆ける", "ירושלים של זהב", "Sunset 🌅🎧", "तुम ही हो", "เพลงที่นี่"]
+    rows = [track(index + 1, title=title, artist=title) for index, title in enumerate(titles)]
+    path = write_pdf(snapshot(rows), tmp_path / "a.pdf").path
+    if shutil.which("pdftotext") is None:
+        pytest.skip("poppler is not installed")
+    read = subprocess.run(["pdftotext", "-layout", path, "-"], capture_output=True, check=True, text=True).stdout
+    read = re.sub("[\u202a-\u202e]", "", read)
+    for title in titles:
+        assert title in read
