@@ -6,26 +6,28 @@ from typing import Any, NamedTuple
 
 from map4_pipeline.reports import html_charts, palette, series, text
 from map4_pipeline.reports.atomic import Stopwatch, replacing
-from map4_pipeline.reports.digest import Digest, digest
+from map4_pipeline.reports.clusters import LEAST
+from map4_pipeline.reports.digest import Digest, Limits, digest
 from map4_pipeline.reports.model import LibrarySnapshot, ReportFile, TrackRow
 from map4_pipeline.reports.statistics import CAMELOT_CODES, HAMMS_NAMES, finite
 
 #: Rows of each table: what a browser sorts and filters without a pause; the whole library is in the workbook.
-MAX_TRACKS = 5_000
-MAX_REVIEW = 200
-MAX_DUPLICATES = 500
-MAX_FAILURES = 1_000
+LIMITS = Limits(tracks=5_000, review=200, duplicates=500, failures=1_000, flagged=50)
 
 _CONTENTS = (
     ("ledger", "The ledger"),
     ("glance", "At a glance"),
+    ("growth", "Growth and formats"),
     ("tempo", "Tempo and keys"),
     ("energy", "Energy and loudness"),
     ("genres", "Years and genres"),
     ("hamms", "HAMMS profile"),
-    ("quality", "Quality and review"),
+    ("kinds", "Kinds of music"),
+    ("quality", "Quality"),
+    ("review", "To review"),
     ("duplicates", "Duplicates"),
     ("failures", "Failures"),
+    ("annotations", "AI annotations"),
     ("tracks", "Tracks"),
     ("versions", "Versions"),
 )
@@ -52,15 +54,16 @@ class Cell(NamedTuple):
     value: float | None
 
 
-def write_html(snapshot: LibrarySnapshot, path: Path | str) -> ReportFile:
+def write_html(snapshot: LibrarySnapshot, path: Path | str, selection: Digest | None = None) -> ReportFile:
     """Write the library report as one page that needs no network: styles, scripts, plotly and data are inside.
 
     Parameters
     ----------
     snapshot : LibrarySnapshot
-        Its tracks are streamed once.
     path : Path or str
         Replaced atomically.
+    selection : Digest, optional
+        Of this snapshot by `LIMITS`; without it the tracks are streamed.
 
     Returns
     -------
@@ -76,6 +79,8 @@ def write_html(snapshot: LibrarySnapshot, path: Path | str) -> ReportFile:
     from markupsafe import Markup
     from plotly.offline import get_plotlyjs
 
+    from map4_pipeline.reports import webfonts
+
     watch = Stopwatch()
     target = Path(path)
     folder = Path(__file__).with_name("templates")
@@ -83,13 +88,13 @@ def write_html(snapshot: LibrarySnapshot, path: Path | str) -> ReportFile:
         loader=jinja2.FileSystemLoader(folder), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )
     environment.globals.update(cell_text=_cell_text, cell_value=_cell_value, format_count=text.count, format_number=text.number)
-    selection = digest(
-        snapshot, max_tracks=MAX_TRACKS, max_review=MAX_REVIEW, max_duplicates=MAX_DUPLICATES, max_failures=MAX_FAILURES
-    )
+    selection = (selection or digest(snapshot, LIMITS)).shortened(LIMITS)
     # Our own files and JSON made safe for a script element are the only text that is not escaped by the template.
     values = _values(snapshot, selection)
+    tracks = [_track_cells(row) for row in selection.tracks]
+    values["fonts"] = Markup(webfonts.font_faces(webfonts.characters([values, tracks])))
     values["charts_json"] = Markup(script_json({f"chart-{name}": figure for name, figure in values["charts"].items()}))
-    values["tracks_json"] = Markup(script_json({"columns": _COLUMNS, "rows": [_track_cells(row) for row in selection.tracks]}))
+    values["tracks_json"] = Markup(script_json({"columns": _COLUMNS, "rows": tracks}))
     values["css"] = Markup((folder / "style.css").read_text(encoding="utf-8"))
     values["script"] = Markup((folder / "script.html").read_text(encoding="utf-8"))
     values["plotly_js"] = Markup(get_plotlyjs())
@@ -159,7 +164,7 @@ def _values(snapshot: LibrarySnapshot, selection: Digest) -> dict[str, Any]:
     """Return what the template shows."""
     s = snapshot.statistics
     ledger = series.ledger_rows(snapshot)
-    charts, chart_labels = html_charts.figures(snapshot)
+    charts, chart_labels = html_charts.figures(snapshot, selection)
     skipped = sorted(((reason, count) for reason, count in snapshot.skipped.items() if count), key=lambda item: -item[1])
     return {
         "title": text.one_line(snapshot.title, 200) or "Music library",
@@ -190,6 +195,26 @@ def _values(snapshot: LibrarySnapshot, selection: Digest) -> dict[str, Any]:
         "has_tracks": bool(selection.tracks),
         "versions": [(stage, version, _count(tracks)) for stage, version, tracks in series.version_rows(s)],
         "annotations": series.annotation_sentence(s),
+        "annotation_charts": [name.lower() for name in series.annotation_charts(selection)],
+        "annotation_facts": [(words, _count(tracks)) for words, tracks in series.annotation_facts(selection)],
+        "annotation_confidence": selection.annotations.mean_confidence,
+        "growth": series.additions_sentence(added) if (added := series.additions(s)).total else "",
+        "clusters": [
+            {
+                "words": f"{number}. {text.label(cluster.words)}",
+                "facts": series.cluster_facts(cluster),
+                "typical": [series.named(*track) for track in cluster.typical],
+                "chart": f"group-{number}",
+            }
+            for number, cluster in enumerate(selection.clusters, 1)
+        ],
+        "least_group": LEAST,
+        "clusters_note": series.clusters_sentence(selection),
+        "flagged": [
+            (words, _count(total), file, message)
+            for words, total, rows in series.flagged_groups(snapshot, selection)
+            for file, _, message in rows
+        ],
         **_lists(selection),
     }
 
@@ -205,24 +230,38 @@ def _lists(selection: Digest) -> dict[str, Any]:
                 series.CONFLICT_LABELS[item.kind],
                 item.tag,
                 item.measured,
+                _share(item.row.key_confidence if item.kind == "key" else item.row.bpm_confidence),
                 item.row.file_path,
             )
             for item in selection.conflicts
         ],
         "conflict_note": _note(len(selection.conflicts), selection.conflict_total, "surest measurement first"),
         "duplicates": [
-            (_number(number), text.label(group.kind, text.DUPLICATE_LABELS), member)
+            (
+                _number(number),
+                text.label(group.kind, text.DUPLICATE_LABELS),
+                "keep" if member == group.keeper else "",
+                member,
+                Cell(text.size(group.surplus_bytes) if group.surplus_bytes else "", group.surplus_bytes or None),
+                group.reason if member == group.keeper else "",
+            )
             for number, group in enumerate(selection.duplicates, 1)
             for member in group.members[:50]
         ],
-        "duplicate_note": f"{text.count(selection.duplicate_total)} groups, {text.count(selection.duplicate_files)} files"
+        "duplicate_note": series.duplicates_sentence(selection)
         + (
-            f"; the first {text.count(len(selection.duplicates))} groups are shown."
+            f" The first {text.count(len(selection.duplicates))} groups are shown, those that take the most room."
             if selection.duplicate_total > len(selection.duplicates)
-            else ". MAP4 deletes no file."
+            else ""
         ),
+        "duplicate_kinds": [(words, _count(groups)) for words, groups in series.duplicate_kinds(selection)],
         "failures": [(item.path, text.label(item.kind), item.message) for item in selection.failures],
-        "failure_note": _note(len(selection.failures), selection.failure_total, "tried again when the files change"),
+        "failure_note": series.failures_sentence(selection)
+        + (
+            f" The first {text.count(len(selection.failures))} are shown."
+            if selection.failure_total > len(selection.failures)
+            else ""
+        ),
         "track_note": _note(len(selection.tracks), selection.track_total, "hover over a row for its path")
         + (" The whole library is in the workbook." if selection.track_total > len(selection.tracks) else ""),
     }

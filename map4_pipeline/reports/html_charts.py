@@ -8,16 +8,18 @@ from html import escape
 from typing import Any
 
 from map4_pipeline.reports import series, text
+from map4_pipeline.reports.digest import Digest
 from map4_pipeline.reports.model import LibrarySnapshot
 from map4_pipeline.reports.series import Series
 from map4_pipeline.reports.statistics import HAMMS_NAMES
 
 Figure = dict[str, Any]
 
-_FONT = {"family": '"Noto Sans", "Segoe UI", system-ui, sans-serif', "size": 12, "color": "@muted"}
+_GROUP_COLOURS = ("@blue", "@orange", "@green", "@pink", "@amber", "@sky")
+_FONT = {"family": "@fonts", "size": 12, "color": "@muted"}
 
 
-def figures(snapshot: LibrarySnapshot) -> tuple[dict[str, Figure], dict[str, str]]:
+def figures(snapshot: LibrarySnapshot, selection: Digest) -> tuple[dict[str, Figure], dict[str, str]]:
     """Return {name: figure} and {name: what it shows, in words}; charts without anything to show are left out."""
     s = snapshot.statistics
     bars = {
@@ -35,6 +37,11 @@ def figures(snapshot: LibrarySnapshot) -> tuple[dict[str, Figure], dict[str, str
         found["wheel"] = _wheel(s.keys)
     if series.hamms_measured(s):
         found["radar"] = _radar(s.hamms)
+    usual = {name: s.hamms.get(name, {}).get("q50") for name in HAMMS_NAMES}
+    for number, cluster in enumerate(selection.clusters, 1):
+        found[f"group-{number}"] = profile(cluster.medians, usual, _GROUP_COLOURS[(number - 1) % len(_GROUP_COLOURS)])
+    for name, said in series.annotation_charts(selection).items():
+        found[f"ai-{name.lower()}"] = _named_bars(said, "@pink")
     words = {
         "tempo": "Histogram of tempi",
         "energy": "Histogram of energy",
@@ -45,6 +52,8 @@ def figures(snapshot: LibrarySnapshot) -> tuple[dict[str, Figure], dict[str, str
         "codecs": "Tracks by format",
         "wheel": "Tracks by key on the Camelot wheel",
         "radar": "HAMMS profile of the library",
+        **{f"group-{number}": f"HAMMS profile: {cluster.words}" for number, cluster in enumerate(selection.clusters, 1)},
+        **{f"ai-{name.lower()}": f"{name} by the AI annotations" for name in series.annotation_charts(selection)},
     }
     return found, words
 
@@ -214,20 +223,47 @@ def _radar(summaries: Mapping[str, Mapping[str, float | None]]) -> Figure:
             ring("q75", mode="lines", line=edge, fill="tonext", fillcolor="@band", hoverinfo="skip"),
             ring("q50", mode="lines+markers", line={"color": "@blue", "width": 2.5}, marker={"color": "@blue", "size": 6}),
         ],
-        "layout": _layout(
-            dragmode=False,
-            margin={"l": 120, "r": 120, "t": 34, "b": 34},
-            polar={
-                "bgcolor": "rgba(0,0,0,0)",
-                "angularaxis": {"direction": "clockwise", "rotation": 90, "gridcolor": "@hairline", "linecolor": "@hairline"},
-                "radialaxis": {
-                    "range": [0, 1],
-                    "gridcolor": "@hairline",
-                    "linecolor": "@hairline",
-                    "dtick": 0.25,
-                    "angle": 90,
-                    "tickangle": 90,
-                },
-            },
-        ),
+        "layout": _radar_layout(120),
     }
+
+
+def profile(values: Mapping[str, float | None], usual: Mapping[str, float | None], colour: str) -> Figure:
+    """Return the profile of a track or a group, before the library's as a dashed line."""
+
+    def ring(mapping: Mapping[str, float | None], **more: Any) -> dict[str, Any]:
+        known = [name for name in HAMMS_NAMES if mapping.get(name) is not None]
+        return {
+            "type": "scatterpolar",
+            "theta": [text.HAMMS_LABELS[name] for name in [*known, *known[:1]]],
+            "r": [round(float(mapping[name] or 0.0), 4) for name in [*known, *known[:1]]],
+            **more,
+        }
+
+    here = {"line": {"color": colour, "width": 2.2}, "marker": {"color": colour, "size": 5}}
+    behind = {"line": {"color": "@muted", "width": 1.2, "dash": "dash"}}
+    return {
+        "data": [
+            ring(usual, mode="lines", hovertemplate="%{theta}: %{r:.2f} in the library<extra></extra>", **behind),
+            ring(values, mode="lines+markers", hovertemplate="%{theta}: %{r:.2f}<extra></extra>", **here),
+        ],
+        "layout": _radar_layout(95),
+    }
+
+
+def _radar_layout(sides: int) -> dict[str, Any]:
+    return _layout(
+        dragmode=False,
+        margin={"l": sides, "r": sides, "t": 34, "b": 34},
+        polar={
+            "bgcolor": "rgba(0,0,0,0)",
+            "angularaxis": {"direction": "clockwise", "rotation": 90, "gridcolor": "@hairline", "linecolor": "@hairline"},
+            "radialaxis": {
+                "range": [0, 1],
+                "gridcolor": "@hairline",
+                "linecolor": "@hairline",
+                "dtick": 0.25,
+                "angle": 90,
+                "tickangle": 90,
+            },
+        },
+    )

@@ -34,10 +34,25 @@ class Failure(NamedTuple):
 
 
 class DuplicateGroup(NamedTuple):
-    """Files that hold the same recording. `kind` says how that is known ("file", "audio", "fingerprint", ...)."""
+    """Files that hold the same recording.
+
+    Attributes
+    ----------
+    kind : str
+        How that is known ("file", "audio", "fingerprint", ...).
+    members : sequence of str
+        Paths.
+    keeper : str or None
+        The one to keep, by what `reason` says.
+    surplus_bytes : int
+        What the others take.
+    """
 
     kind: str
     members: Sequence[str]
+    keeper: str | None = None
+    reason: str = ""
+    surplus_bytes: int = 0
 
 
 class QualityFinding(NamedTuple):

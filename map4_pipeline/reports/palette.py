@@ -26,6 +26,8 @@ LEDGER = {
     "failed": ORANGE,
     "skipped": GREY,
 }
+#: One after the other, for groups.
+GROUPS = (BLUE, ORANGE, GREEN, PINK, AMBER, SKY)
 #: Light to dark, for amounts.
 RAMP_LIGHT = "#e3edf6"
 RAMP_DARK = "#08406e"

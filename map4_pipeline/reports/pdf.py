@@ -3,25 +3,23 @@
 from pathlib import Path
 
 from map4_pipeline.reports.atomic import Stopwatch, replacing
-from map4_pipeline.reports.digest import digest
+from map4_pipeline.reports.digest import Digest, Limits, digest
 from map4_pipeline.reports.model import LibrarySnapshot, ReportFile
 
 #: Rows of each list; the whole library is in the workbook.
-MAX_TRACKS = 200
-MAX_REVIEW = 40
-MAX_DUPLICATES = 60
-MAX_FAILURES = 100
+LIMITS = Limits(tracks=200, review=40, duplicates=60, failures=100, flagged=5)
 
 
-def write_pdf(snapshot: LibrarySnapshot, path: Path | str) -> ReportFile:
+def write_pdf(snapshot: LibrarySnapshot, path: Path | str, selection: Digest | None = None) -> ReportFile:
     """Write the library report as a PDF with vector charts.
 
     Parameters
     ----------
     snapshot : LibrarySnapshot
-        Its tracks are streamed once.
     path : Path or str
         Replaced atomically.
+    selection : Digest, optional
+        Of this snapshot, made for a report with longer lists; without it the tracks are streamed.
 
     Returns
     -------
@@ -39,9 +37,7 @@ def write_pdf(snapshot: LibrarySnapshot, path: Path | str) -> ReportFile:
     watch = Stopwatch()
     target = Path(path)
     fontstack.register()
-    selection = digest(
-        snapshot, max_tracks=MAX_TRACKS, max_review=MAX_REVIEW, max_duplicates=MAX_DUPLICATES, max_failures=MAX_FAILURES
-    )
+    selection = (selection or digest(snapshot, LIMITS)).shortened(LIMITS)
     with replacing(target) as temporary:
         document = ReportDocument(
             str(temporary),

@@ -7,12 +7,11 @@ is the caller's to leave out.
 import math
 from collections.abc import Mapping, Sequence
 
-from reportlab.graphics.shapes import Circle, Drawing, Line, Path, PolyLine, Rect, String
-from reportlab.lib.colors import Color, HexColor
+from reportlab.graphics.shapes import Drawing, Line, Path, Rect, String
+from reportlab.lib.colors import HexColor
 
 from map4_pipeline.reports import fontstack, palette, text
 from map4_pipeline.reports.series import Series
-from map4_pipeline.reports.statistics import HAMMS_NAMES
 
 _AXIS_SIZE = 7.0
 
@@ -135,7 +134,7 @@ def _wedge(cx: float, cy: float, inner: float, outer: float, start: float, end: 
     path = Path(fillColor=HexColor(fill), strokeColor=HexColor("#ffffff"), strokeWidth=1)
     steps = 10
     around = [start + (end - start) * index / steps for index in range(steps + 1)]
-    points = [_polar(cx, cy, outer, angle) for angle in around] + [_polar(cx, cy, inner, angle) for angle in reversed(around)]
+    points = [polar(cx, cy, outer, angle) for angle in around] + [polar(cx, cy, inner, angle) for angle in reversed(around)]
     path.moveTo(*points[0])
     for point in points[1:]:
         path.lineTo(*point)
@@ -143,7 +142,8 @@ def _wedge(cx: float, cy: float, inner: float, outer: float, start: float, end: 
     return path
 
 
-def _polar(cx: float, cy: float, radius: float, angle: float) -> tuple[float, float]:
+def polar(cx: float, cy: float, radius: float, angle: float) -> tuple[float, float]:
+    """Return a point on a circle; the angle is in degrees, clockwise from twelve o'clock."""
     radians = math.radians(angle)
     return cx + radius * math.sin(radians), cy + radius * math.cos(radians)
 
@@ -161,66 +161,13 @@ def camelot_wheel(counts: Mapping[str, int], side: float) -> Drawing:
         angle = (hour % 12) * 30
         fill = palette.ramp(share) if tracks else palette.SHADE
         drawing.add(_wedge(centre, centre, inner, outer, angle - 15, angle + 15, fill))
-        x, y = _polar(centre, centre, (inner + outer) / 2, angle)
+        x, y = polar(centre, centre, (inner + outer) / 2, angle)
         ink = "#ffffff" if tracks and share > 0.55 else palette.INK
         write(drawing, x, y + 1.5, code, size=9, colour=ink, anchor="middle", font=fontstack.BOLD)
         write(drawing, x, y - 8, text.count(tracks), size=7, colour=ink, anchor="middle")
     total = sum(counts.values())
     write(drawing, centre, centre + 2, text.count(total), size=15, colour=palette.INK, anchor="middle", font=fontstack.BOLD)
     write(drawing, centre, centre - 10, "track with a key" if total == 1 else "tracks with a key", size=7.5, anchor="middle")
-    return drawing
-
-
-def radar(summaries: Mapping[str, Mapping[str, float | None]], width: float, height: float) -> Drawing:
-    """Draw the HAMMS profile: median as a line, the middle half of the library as a band.
-
-    A dimension that nobody measured has a hollow axis label and no point; the line skips it.
-    """
-    drawing = Drawing(width, height)
-    cx, cy, radius = width / 2, height / 2, min(width / 2 - 88, height / 2 - 24)
-    angles = {name: 360 * index / len(HAMMS_NAMES) for index, name in enumerate(HAMMS_NAMES)}
-    for level in (0.25, 0.5, 0.75, 1.0):
-        ring = Circle(cx, cy, radius * level, fillColor=None, strokeColor=HexColor(palette.HAIRLINE), strokeWidth=0.6)
-        drawing.add(ring)
-    measured = [name for name in HAMMS_NAMES if summaries.get(name, {}).get("q50") is not None]
-    for name, angle in angles.items():
-        x, y = _polar(cx, cy, radius, angle)
-        drawing.add(Line(cx, cy, x, y, strokeColor=HexColor(palette.HAIRLINE), strokeWidth=0.6))
-        x, y = _polar(cx, cy, radius + 9, angle)
-        anchor = "middle" if abs(x - cx) < 4 else "start" if x > cx else "end"
-        label = text.HAMMS_LABELS[name] + ("" if name in measured else " (not measured)")
-        ink = palette.INK if name in measured else palette.MUTED
-        write(
-            drawing,
-            x,
-            y - 2.5 + (3 if y - cy > radius else -3 if cy - y > radius else 0),
-            label,
-            size=8,
-            colour=ink,
-            anchor=anchor,
-        )
-
-    def ring_of(quantile: str) -> list[tuple[float, float]]:
-        return [_polar(cx, cy, radius * float(summaries[name][quantile] or 0.0), angles[name]) for name in measured]
-
-    if len(measured) >= 3:
-        blue = HexColor(palette.BLUE)
-        # Even-odd filling leaves the hole between the quartiles' outlines open.
-        band = Path(fillColor=Color(blue.red, blue.green, blue.blue, 0.22), strokeColor=None)
-        band._fillRule = 0
-        for outline in (ring_of("q75"), ring_of("q25")):
-            band.moveTo(*outline[0])
-            for point in outline[1:]:
-                band.lineTo(*point)
-            band.closePath()
-        drawing.add(band)
-        median = ring_of("q50")
-        flat = [value for point in [*median, median[0]] for value in point]
-        drawing.add(PolyLine(flat, strokeColor=blue, strokeWidth=1.6))
-    for x, y in ring_of("q50"):
-        drawing.add(Circle(x, y, 2.4, fillColor=HexColor(palette.BLUE), strokeColor=HexColor("#ffffff"), strokeWidth=0.7))
-    for level in (0.25, 0.5, 0.75, 1.0):
-        write(drawing, cx + 3, cy + radius * level - 2.2, f"{level:g}", size=6)
     return drawing
 
 

@@ -5,15 +5,13 @@ from collections.abc import Callable, Iterator
 from reportlab.lib.colors import HexColor
 from reportlab.lib.units import mm
 from reportlab.pdfgen.canvas import Canvas
-from reportlab.platypus import CondPageBreak, KeepTogether, PageBreak, Spacer, Table, TableStyle
+from reportlab.platypus import PageBreak, Spacer, Table, TableStyle
 from reportlab.platypus.flowables import Flowable
 
-from map4_pipeline.reports import fontstack, palette, pdf_charts, series, text
+from map4_pipeline.reports import fontstack, palette, pdf_charts, pdf_profile, pdf_review, series, text
 from map4_pipeline.reports.digest import Digest
-from map4_pipeline.reports.model import LibrarySnapshot, TrackRow
+from map4_pipeline.reports.model import LibrarySnapshot
 from map4_pipeline.reports.pdf_layout import (
-    BODY,
-    EMPTY,
     HEADING,
     MARGIN,
     MEASURE,
@@ -21,16 +19,12 @@ from map4_pipeline.reports.pdf_layout import (
     PAGE_WIDTH,
     SMALL,
     SUBHEADING,
-    Heading,
-    Lines,
     contents,
     draw,
     paragraph,
+    section,
     table,
 )
-from map4_pipeline.reports.statistics import DOUBTFUL_BELOW, HAMMS_NAMES, finite
-
-_Flow = Iterator[Flowable]
 
 
 def cover(snapshot: LibrarySnapshot) -> Callable[[Canvas], None]:
@@ -105,40 +99,30 @@ def _cover_skyline(canvas: Canvas, snapshot: LibrarySnapshot) -> None:
 def story(snapshot: LibrarySnapshot, selection: Digest) -> list[Flowable]:
     """Return everything after the cover, in order."""
     flow: list[Flowable] = [PageBreak(), paragraph("Contents", HEADING), Spacer(1, 6), contents()]
-    for section in (
+    for part in (
         _ledger,
         _glance,
-        _tempo,
-        _keys,
-        _energy,
-        _years_and_genres,
-        _hamms,
-        _quality,
-        _duplicates,
-        _failures,
-        _tracks,
-        _versions,
+        pdf_profile.growth,
+        pdf_profile.tempo,
+        pdf_profile.keys,
+        pdf_profile.energy,
+        pdf_profile.years_and_genres,
+        pdf_profile.hamms,
+        pdf_profile.kinds_of_music,
+        pdf_review.quality,
+        pdf_review.review,
+        pdf_review.duplicates,
+        pdf_review.failures,
+        pdf_review.annotations,
+        pdf_review.tracks,
+        pdf_review.versions,
     ):
-        flow.extend(section(snapshot, selection))
+        flow.extend(part(snapshot, selection))
     return flow
 
 
-def _section(title: str, *, full: bool = True) -> _Flow:
-    """Start a section: on a page of its own, or below the last one where it has little to show (`full` False)."""
-    if full:
-        yield PageBreak()
-    else:
-        yield CondPageBreak(60 * mm)
-        yield Spacer(1, 16)
-    yield Heading(title, title.lower().replace(" ", "-"))
-
-
-def _nothing(why: str) -> Flowable:
-    return paragraph(f"Nothing measured: {why}", EMPTY)
-
-
-def _ledger(snapshot: LibrarySnapshot, selection: Digest) -> _Flow:
-    yield from _section("The ledger")
+def _ledger(snapshot: LibrarySnapshot, selection: Digest) -> Iterator[Flowable]:
+    yield from section("The ledger")
     yield paragraph("Every file under the library roots, as of the last completed scan.")
     rows = series.ledger_rows(snapshot)
     parts = [(key, label, count) for key, label, count, _ in rows if key in palette.LEDGER]
@@ -165,8 +149,8 @@ def _ledger(snapshot: LibrarySnapshot, selection: Digest) -> _Flow:
         )
 
 
-def _glance(snapshot: LibrarySnapshot, selection: Digest) -> _Flow:
-    yield from _section("The library at a glance")
+def _glance(snapshot: LibrarySnapshot, selection: Digest) -> Iterator[Flowable]:
+    yield from section("The library at a glance", full=False, room=110 * mm)
     facts = series.facts(snapshot, selection)
     cards = [
         [
@@ -193,266 +177,3 @@ def _glance(snapshot: LibrarySnapshot, selection: Digest) -> _Flow:
     if libraries:
         yield paragraph("Libraries", SUBHEADING)
         yield table(("Name", "Root", "Tracks"), libraries, (25, 60, 15), right=(2,))
-    codecs = series.codecs(snapshot.statistics)
-    if codecs.total:
-        yield KeepTogether([paragraph("Formats", SUBHEADING), pdf_charts.bars(codecs, MEASURE, colour=palette.GREEN)])
-    added = series.additions(snapshot.statistics)
-    if added.total:
-        chart = pdf_charts.histogram(added, MEASURE, 118, colour=palette.GREEN, axis="Added to the library", edges=False)
-        yield KeepTogether([paragraph("Additions over time", SUBHEADING), chart])
-
-
-def _tempo(snapshot: LibrarySnapshot, selection: Digest) -> _Flow:
-    s = snapshot.statistics
-    found = series.tempo(s)
-    yield from _section("Tempo", full=bool(found.total))
-    if not found.total:
-        yield _nothing("no track has a tempo.")
-        return
-    yield paragraph(
-        f"{text.tracks(found.total, ('has', 'have'))} a tempo; for {text.count(s.unmeasured.get('bpm', 0))} none was found. "
-        f"The median is {series.median_tempo(s)} BPM; below {DOUBTFUL_BELOW:.0%} confidence: {text.count(s.doubtful_bpm)}."
-    )
-    yield pdf_charts.histogram(found, MEASURE, 185, axis="Tempo, BPM")
-
-
-def _keys(snapshot: LibrarySnapshot, selection: Digest) -> _Flow:
-    s = snapshot.statistics
-    total = sum(s.keys.values())
-    yield CondPageBreak(110 * mm if total else 0)
-    yield from _section("Keys", full=False)
-    if not total:
-        yield _nothing("no track has a key.")
-        return
-    yield paragraph("The Camelot wheel: majors (B) outside, minors (A) inside; neighbours mix. Darker segments hold more tracks.")
-    ranked = sorted(s.keys.items(), key=lambda item: (-item[1], item[0]))[:10]
-    rows = [(code, text.CAMELOT_KEYS[code], text.count(count), text.percent(count, total)) for code, count in ranked if count]
-    listing = table(("Code", "Key", "Tracks", "Share"), rows, (16, 40, 22, 22), right=(2, 3), bold=(0,), total=MEASURE * 0.36)
-    side = MEASURE * 0.56
-    layout = TableStyle([("VALIGN", (0, 0), (-1, -1), "MIDDLE"), ("LEFTPADDING", (0, 0), (-1, -1), 0)])
-    yield Table([[pdf_charts.camelot_wheel(s.keys, side), listing]], [MEASURE * 0.62, MEASURE * 0.38], style=layout)
-
-
-def _energy(snapshot: LibrarySnapshot, selection: Digest) -> _Flow:
-    s = snapshot.statistics
-    found, loud = series.energy(s), series.loudness(s)
-    yield from _section("Energy and loudness", full=bool(found.total or loud.total))
-    yield paragraph("Energy", SUBHEADING)
-    if found.total:
-        yield paragraph(f"Perceived intensity of {text.tracks(found.total)}, mean {text.number(s.energy_mean, 2)}.")
-        yield pdf_charts.histogram(found, MEASURE, 165, colour=palette.ORANGE, axis="Energy, 0 calm to 1 intense")
-    else:
-        yield _nothing("no track has an energy.")
-    yield paragraph("Loudness", SUBHEADING)
-    if loud.total:
-        yield paragraph(
-            f"Integrated loudness (EBU R128) of {text.tracks(loud.total)}, mean {text.number(s.loudness_mean, 1)} LUFS. "
-            f"Streaming services play at about \u221214, broadcast at \u221223."
-        )
-        yield pdf_charts.histogram(loud, MEASURE, 165, colour=palette.AMBER, axis="Loudness, LUFS")
-    else:
-        yield _nothing("no track has a loudness (silence has none).")
-
-
-def _years_and_genres(snapshot: LibrarySnapshot, selection: Digest) -> _Flow:
-    found, genres = series.years(snapshot.statistics), series.genres(snapshot.statistics)
-    yield from _section("Years and genres", full=bool(found.total or genres.total))
-    yield paragraph("Years", SUBHEADING)
-    if found.total:
-        yield paragraph(_tagged(found.total, snapshot.statistics.tracks, "year"))
-        yield pdf_charts.histogram(found, MEASURE, 150, colour=palette.GREEN, axis="Year", edges=False)
-    else:
-        yield paragraph("No track has a year in its tags.", EMPTY)
-    yield paragraph("Genres", SUBHEADING)
-    if genres.total:
-        yield paragraph(_tagged(genres.total, snapshot.statistics.tracks, "genre"))
-        yield pdf_charts.bars(genres, MEASURE, colour=palette.PINK)
-    else:
-        yield paragraph("No track has a genre in its tags.", EMPTY)
-
-
-def _tagged(having: int, total: int, what: str) -> str:
-    without = total - having
-    if without <= 0:
-        return f"As tagged; every track has a {what}."
-    return f"As tagged; {text.count(without)} of {text.tracks(total)} without a {what}."
-
-
-def _hamms(snapshot: LibrarySnapshot, selection: Digest) -> _Flow:
-    s = snapshot.statistics
-    yield from _section("HAMMS profile", full=series.hamms_measured(s))
-    if not series.hamms_measured(s):
-        yield _nothing("no track has a HAMMS vector.")
-        return
-    yield paragraph(
-        "Twelve dimensions of the sound, each between 0 and 1. The line is the library's median, the band holds the middle half. "
-        "Key is a place on the Camelot ring, so its median says less than the wheel does."
-    )
-    yield pdf_charts.radar(s.hamms, MEASURE, 300)
-    rows = []
-    for name in HAMMS_NAMES:
-        summary = s.hamms.get(name, {})
-        figures = [text.number(summary.get(key), 2) for key in ("q05", "q50", "q95", "mean")]
-        strip = pdf_charts.quartile_strip(summary, MEASURE * 0.3)
-        rows.append((text.HAMMS_LABELS[name], text.count(summary.get("count") or 0), *figures[:1], strip, *figures[1:]))
-    header = ("Dimension", "Tracks", "5%", "0 to 1", "Median", "95%", "Mean")
-    yield table(header, rows, (22, 10, 8, 34, 9, 8, 8), right=(1, 2, 4, 5, 6))
-
-
-def _quality(snapshot: LibrarySnapshot, selection: Digest) -> _Flow:
-    rows = series.quality_rows(snapshot)
-    yield from _section("Quality and review", full=bool(rows))
-    if rows:
-        yield table(("Finding", "Tracks", "What it means"), [(a, text.count(b), c) for a, b, c in rows], (26, 10, 64), right=(1,))
-    elif snapshot.statistics.measured:
-        yield paragraph("Nothing to report: no clipping, no conflicts, no doubtful values.", EMPTY)
-    else:
-        yield _nothing("there is no analysed track to judge.")
-    if selection.doubtful:
-        yield paragraph("Doubtful tempo or key: listen to these", SUBHEADING)
-        yield _note(len(selection.doubtful), selection.doubtful_total, "least certain first")
-        yield table(
-            ("Track", "Artist", "BPM", "Sure", "or", "Key", "Sure", "or"),
-            [_doubtful_cells(row) for row in selection.doubtful],
-            (30, 21, 8, 7, 8, 8, 7, 11),
-            right=(2, 3, 4, 5, 6, 7),
-        )
-    if selection.conflicts:
-        yield paragraph("Tags that disagree with the sound", SUBHEADING)
-        yield _note(len(selection.conflicts), selection.conflict_total, "surest measurement first")
-        yield table(
-            ("Track", "Artist", "What", "Tag says", "Measured"),
-            [
-                (
-                    text.track_name(item.row.title, item.row.file_path),
-                    item.row.artist or "",
-                    series.CONFLICT_LABELS[item.kind],
-                    item.tag,
-                    item.measured,
-                )
-                for item in selection.conflicts
-            ],
-            (33, 23, 13, 15, 16),
-        )
-
-
-def _doubtful_cells(row: TrackRow) -> tuple[str, ...]:
-    return (
-        text.track_name(row.title, row.file_path),
-        text.one_line(row.artist),
-        text.number(row.bpm, 1),
-        _share(row.bpm_confidence),
-        text.number(row.bpm_alternatives[0].get("value"), 1) if row.bpm_alternatives else "",
-        row.camelot or text.NOTHING,
-        _share(row.key_confidence),
-        text.one_line(row.key_alternatives[0].get("value"), 20) if row.key_alternatives else "",
-    )
-
-
-def _share(value: float | None) -> str:
-    confidence = finite(value)
-    return text.NOTHING if confidence is None else f"{confidence:.0%}"
-
-
-def _note(shown: int, total: int, order: str) -> Flowable:
-    words = (
-        f"All {text.count(total)}, {order}."
-        if shown == total
-        else f"The first {text.count(shown)} of {text.count(total)}, {order}."
-    )
-    return paragraph(words, SMALL)
-
-
-def _duplicates(snapshot: LibrarySnapshot, selection: Digest) -> _Flow:
-    yield from _section("Duplicates", full=bool(selection.duplicates))
-    if not selection.duplicates:
-        yield paragraph("No duplicates were found.", EMPTY)
-        return
-    yield paragraph(
-        f"{text.count(selection.duplicate_total)} groups, {text.count(selection.duplicate_files)} files. MAP4 deletes no file."
-    )
-    rows = []
-    for number, group in enumerate(selection.duplicates, 1):
-        for index, member in enumerate(group.members[:20]):
-            first = (str(number), text.label(group.kind, text.DUPLICATE_LABELS)) if index == 0 else ("", "")
-            rows.append((*first, _tail(member)))
-        if len(group.members) > 20:
-            rows.append(("", "", f"and {text.count(len(group.members) - 20)} more"))
-    yield table(("", "How it is known", "File"), rows, (5, 30, 65))
-    if selection.duplicate_total > len(selection.duplicates):
-        yield paragraph(
-            f"The other {text.count(selection.duplicate_total - len(selection.duplicates))} groups are in the workbook.", SMALL
-        )
-
-
-def _tail(path: str, room: float = MEASURE * 0.63) -> str:
-    """Return a path cut at its beginning: the end is what tells files apart."""
-    line = text.one_line(path, 4000)
-    if fontstack.width(line, 7.6) <= room:
-        return line
-    low, high = 0, len(line)
-    while low < high:
-        middle = (low + high) // 2
-        if fontstack.width("…" + line[middle:], 7.6) <= room:
-            high = middle
-        else:
-            low = middle + 1
-    return "…" + line[low:]
-
-
-def _failures(snapshot: LibrarySnapshot, selection: Digest) -> _Flow:
-    yield from _section("Failures", full=False)
-    if not selection.failures:
-        yield paragraph("No file failed.", EMPTY)
-        return
-    yield paragraph(f"{text.count(selection.failure_total)} files could not be analysed; they are tried again when they change.")
-    rows = [
-        (_tail(item.path, MEASURE * 0.41), text.label(item.kind), Lines(item.message, SMALL, limit=3))
-        for item in selection.failures
-    ]
-    yield table(("File", "Kind", "Reason"), rows, (43, 13, 44))
-    if selection.failure_total > len(selection.failures):
-        yield paragraph(f"The other {text.count(selection.failure_total - len(selection.failures))} are in the workbook.", SMALL)
-
-
-def _tracks(snapshot: LibrarySnapshot, selection: Digest) -> _Flow:
-    yield from _section("Tracks", full=bool(selection.tracks))
-    if not selection.tracks:
-        yield paragraph("The library holds no tracks.", EMPTY)
-        return
-    shown, total = len(selection.tracks), selection.track_total
-    words = f"All {text.tracks(total)}." if shown == total else f"The first {text.count(shown)} of {text.tracks(total)}."
-    yield paragraph(words + ("" if shown == total else " The whole library is in the workbook."), BODY)
-    rows = [
-        (
-            text.track_name(row.title, row.file_path),
-            text.one_line(row.artist),
-            text.one_line(row.genre),
-            *(
-                ("failed", "", "", "", "")
-                if row.status == "failed"
-                else (
-                    text.number(row.bpm, 1),
-                    row.camelot or text.NOTHING,
-                    text.number(row.energy, 2),
-                    text.number(row.loudness_lufs, 1),
-                    text.length(row.duration),
-                )
-            ),
-        )
-        for row in selection.tracks
-    ]
-    header = ("Title", "Artist", "Genre", "BPM", "Key", "Energy", "LUFS", "Time")
-    yield table(header, rows, (31, 24, 14, 8, 6, 8, 8, 7), right=(3, 4, 5, 6, 7))
-
-
-def _versions(snapshot: LibrarySnapshot, selection: Digest) -> _Flow:
-    s = snapshot.statistics
-    yield from _section("Annotations and versions", full=False)
-    yield paragraph(series.annotation_sentence(s))
-    rows = [(stage, version, text.count(tracks)) for stage, version, tracks in series.version_rows(s)]
-    if rows:
-        yield paragraph("Which analysis made these values", SUBHEADING)
-        yield table(("Stage", "Version", "Tracks"), rows, (30, 55, 15), right=(2,))
-    else:
-        yield _nothing("no analysis has been made.")

@@ -1,6 +1,6 @@
 """Pages, paragraphs and tables of the PDF: the typography, without the content."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from reportlab.lib.colors import Color, HexColor
@@ -9,11 +9,21 @@ from reportlab.lib.pagesizes import A4
 from reportlab.lib.styles import ParagraphStyle
 from reportlab.lib.units import mm
 from reportlab.pdfgen.canvas import Canvas
-from reportlab.platypus import BaseDocTemplate, Frame, PageTemplate, Paragraph, Table, TableStyle
+from reportlab.platypus import (
+    BaseDocTemplate,
+    CondPageBreak,
+    Frame,
+    PageBreak,
+    PageTemplate,
+    Paragraph,
+    Spacer,
+    Table,
+    TableStyle,
+)
 from reportlab.platypus.flowables import Flowable
 from reportlab.platypus.tableofcontents import TableOfContents
 
-from map4_pipeline.reports import fontstack, palette
+from map4_pipeline.reports import fontstack, palette, text
 
 PAGE_WIDTH, PAGE_HEIGHT = A4
 MARGIN = 18 * mm
@@ -169,6 +179,42 @@ class Lines(Flowable):  # type: ignore[misc]
 def paragraph(value: str, style: ParagraphStyle = BODY) -> Paragraph:
     """Return a paragraph of plain text, escaped."""
     return Paragraph(fontstack.markup(value, style.fontName, 3000), style)
+
+
+def section(title: str, *, full: bool = True, room: float = 60 * mm) -> Iterator[Flowable]:
+    """Start a section: on a page of its own, or (`full` False) below the last one where there is `room`."""
+    if full:
+        yield PageBreak()
+    else:
+        yield CondPageBreak(room)
+        yield Spacer(1, 16)
+    yield Heading(title, title.lower().replace(" ", "-"))
+
+
+def nothing(why: str) -> Flowable:
+    """Say that there is nothing to show, and why."""
+    return paragraph(f"Nothing measured: {why}", EMPTY)
+
+
+def note(shown: int, total: int, order: str) -> Flowable:
+    """Say how many of a list are shown."""
+    words = f"All {text.count(total)}" if shown == total else f"The first {text.count(shown)} of {text.count(total)}"
+    return paragraph(f"{words}, {order}.", SMALL)
+
+
+def path_tail(path: str, room: float, size: float = CELL.fontSize) -> str:
+    """Return a path cut at its beginning: the end is what tells files apart."""
+    line = text.one_line(path, 4000)
+    if fontstack.width(line, size) <= room:
+        return line
+    low, high = 0, len(line)
+    while low < high:
+        middle = (low + high) // 2
+        if fontstack.width("…" + line[middle:], size) <= room:
+            high = middle
+        else:
+            low = middle + 1
+    return "…" + line[low:]
 
 
 def table(

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from map4_pipeline.reports import text
+from map4_pipeline.reports.clusters import SAMPLE as CLUSTER_SAMPLE
+from map4_pipeline.reports.clusters import Cluster
 from map4_pipeline.reports.digest import Digest
 from map4_pipeline.reports.model import LibrarySnapshot
 from map4_pipeline.reports.statistics import (
@@ -214,12 +216,12 @@ def ledger_verdict(snapshot: LibrarySnapshot) -> tuple[bool, str]:
 
 
 def quality_rows(snapshot: LibrarySnapshot) -> list[tuple[str, int, str]]:
-    """Return (finding, tracks, explanation) of everything worth a look, findings of the files first."""
+    """Return (finding, tracks, explanation) of everything worth a look: failed files, findings, extremes, doubts, conflicts."""
     s = snapshot.statistics
-    rows = []
+    rows = [("Failed files", s.failed, _counted(s.error_kinds))]
     for finding in snapshot.quality[:20]:
         example = f"e.g. “{text.one_line(finding.message, 120)}”" if finding.message else ""
-        rows.append((text.label(finding.code), finding.track_count, example))
+        rows.append((text.label(finding.code, text.FINDING_LABELS), finding.track_count, example))
     rows += [
         ("Very loud", s.loud, f"above {text.number(LOUD_ABOVE_LUFS)} LUFS"),
         ("Very quiet", s.quiet, f"below {text.number(QUIET_BELOW_LUFS)} LUFS"),
@@ -227,16 +229,97 @@ def quality_rows(snapshot: LibrarySnapshot) -> list[tuple[str, int, str]]:
         ("Doubtful key", s.doubtful_key, f"confidence below {DOUBTFUL_BELOW:.0%}"),
         ("Tempo tag disagrees", s.conflicts_bpm, "more than 4% from the measured tempo"),
         ("Key tag disagrees", s.conflicts_key, "another key than the measured one"),
-        ("No tempo", s.unmeasured.get("bpm", 0), _main_reason(s, "bpm")),
-        ("No key", s.unmeasured.get("key", 0), _main_reason(s, "key")),
+        ("No tempo", s.unmeasured.get("bpm", 0), _counted(s.null_reasons.get("bpm") or {})),
+        ("No key", s.unmeasured.get("key", 0), _counted(s.null_reasons.get("key") or {})),
     ]
     return [row for row in rows if row[1]]
 
 
-def _main_reason(statistics: LibraryStatistics, name: str) -> str:
-    reasons = statistics.null_reasons.get(name) or {}
+def flagged_groups(snapshot: LibrarySnapshot, selection: Digest) -> list[tuple[str, int, list[tuple[str, str, str]]]]:
+    """Return (finding, tracks, [(path, artist and title, what was found)]), the most frequent finding first."""
+    groups = []
+    for finding in snapshot.quality:
+        rows = [
+            (flagged.row.file_path, named(text.track_name(flagged.row.title, flagged.row.file_path), flagged.row.artist or ""),
+             text.one_line(flagged.message, 300))
+            for flagged in selection.flagged.get(finding.code, ())
+        ]  # fmt: skip
+        if rows:
+            groups.append((text.label(finding.code, text.FINDING_LABELS), finding.track_count, rows))
+    return groups
+
+
+def _counted(reasons: Mapping[str, int]) -> str:
     ranked = sorted(reasons.items(), key=lambda item: -item[1])[:3]
-    return ", ".join(f"{text.one_line(reason, 60)} ({text.count(tracks)})" for reason, tracks in ranked)
+    return ", ".join(f"{text.one_line(text.label(reason).lower(), 60)} ({text.count(tracks)})" for reason, tracks in ranked)
+
+
+def named(title: str, artist: str) -> str:
+    """Return "Artist, Title", or what of it there is."""
+    return f"{text.one_line(artist, 100)} \u2013 {title}" if text.one_line(artist) else title
+
+
+def additions_sentence(added: Series) -> str:
+    """Return when how much was added, as a sentence."""
+    most = max(range(len(added.counts)), key=lambda place: added.counts[place])
+    if len(added.counts) == 1:
+        return f"All {text.tracks(added.total)} were added in {added.details[0]}."
+    return (
+        f"{text.tracks(added.total)} from {added.details[0]} to {added.details[-1]}; "
+        f"most of them, {text.count(added.counts[most])}, in {added.details[most]}."
+    )
+
+
+def clusters_sentence(selection: Digest) -> str:
+    """Return how the groups were found."""
+    looked = text.tracks(selection.clustered)
+    if selection.clustered == CLUSTER_SAMPLE:
+        looked = f"a random sample of {looked}"
+    return (
+        f"{len(selection.clusters)} groups of tracks that sound alike, found in {looked} by their HAMMS vectors. The line is the "
+        "group's median, the dashed line the library's; the words are where they differ most."
+    )
+
+
+def cluster_facts(cluster: Cluster) -> str:
+    """Return a group's size, tempo and genre."""
+    parts = [text.percent(cluster.share, 1)]
+    parts += [f"median {text.number(cluster.bpm)} BPM"] if cluster.bpm is not None else []
+    parts += [f"most often {cluster.genre}"] if cluster.genre else []
+    return ", ".join(parts)
+
+
+def duplicates_sentence(selection: Digest) -> str:
+    """Return how many duplicates there are and what they take."""
+    groups = "1 group" if selection.duplicate_total == 1 else f"{text.count(selection.duplicate_total)} groups"
+    freed = f" The copies beside the best ones take {text.size(selection.surplus_bytes)}." if selection.surplus_bytes else ""
+    return f"{groups}, {text.count(selection.duplicate_files)} files.{freed} MAP4 deletes no file."
+
+
+def failures_sentence(selection: Digest) -> str:
+    """Return how many files failed."""
+    files = "1 file" if selection.failure_total == 1 else f"{text.count(selection.failure_total)} files"
+    return f"{files} could not be analysed and will be tried again when changed."
+
+
+def duplicate_kinds(selection: Digest) -> list[tuple[str, int]]:
+    """Return (how it is known, groups)."""
+    return [(text.label(kind, text.DUPLICATE_LABELS), groups) for kind, groups in selection.duplicate_kinds.most_common(8)]
+
+
+def annotation_charts(selection: Digest, limit: int = 10) -> dict[str, Series]:
+    """Return what the AI annotations say, the most frequent first; without what none says."""
+    found = selection.annotations
+    parts = {"Genres": found.genres, "Moods": found.moods, "Eras": found.eras, "Tags": found.tags}
+    return {name: _top(counts, limit) for name, counts in parts.items() if counts}
+
+
+def annotation_facts(selection: Digest) -> list[tuple[str, int]]:
+    """Return (what, tracks) of the annotations: who said them, and what was taken back."""
+    found = selection.annotations
+    rows = [(f"By {name}", tracks) for name, tracks in found.models.most_common(6)]
+    rows += [("With a claim that was taken back", found.contradicted)] if found.contradicted else []
+    return rows + [(f"  {reason}", claims) for reason, claims in found.contradictions.most_common(6)]
 
 
 def version_rows(statistics: LibraryStatistics) -> list[tuple[str, str, int]]:

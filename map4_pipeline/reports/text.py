@@ -39,6 +39,20 @@ SKIP_LABELS = {
     "not_regular": "Not a regular file",
     "partial_download": "Unfinished download",
 }
+FINDING_LABELS = {
+    "truncated": "Cut off",
+    "decoder_errors": "Damaged frames",
+    "non_finite_samples": "Invalid samples",
+    "over_full_scale": "Above full scale",
+    "dc_offset": "DC offset",
+    "clipping": "Clipping",
+    "antiphase": "Channels out of phase",
+    "phase": "Doubtful phase",
+    "mono_in_stereo": "Mono stored as stereo",
+    "one_silent_channel": "One silent channel",
+    "spectral_cutoff": "Fake or low bit rate",
+    "silence": "Silence",
+}
 DUPLICATE_LABELS = {
     "identical_file": "Identical files",
     "identical_audio": "Same audio, different tags or container",

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine, func, insert, select
 from sqlalchemy.dialects.postgresql import insert as upsert
@@ -12,6 +13,9 @@ from map4_pipeline.reports.model import LibrarySnapshot, ReportFile
 from map4_pipeline.store.errors import InfrastructureError
 from map4_pipeline.store.schema import controls, directories, export_history
 from map4_pipeline.store.snapshot import library_snapshot
+
+if TYPE_CHECKING:
+    from map4_pipeline.reports.digest import Digest
 
 #: Report formats and their file names.
 FORMATS = {"pdf": "library.pdf", "xlsx": "library.xlsx", "html": "library.html"}
@@ -30,7 +34,7 @@ def write_library_reports(engine: Engine, folder: Path, formats: Sequence[str] =
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with library_snapshot(engine) as snapshot:
-            files = [_write(name, snapshot, folder / FORMATS[name]) for name in formats]
+            files = _write_all(snapshot, folder, formats)
             tracks = snapshot.statistics.tracks
     except OSError as error:
         raise InfrastructureError(
@@ -65,15 +69,26 @@ def _mark(folder: Path) -> str:
     return f"reports in {escape_path(os.fsencode(folder.absolute()))}"
 
 
-def _write(name: str, snapshot: LibrarySnapshot, path: Path) -> ReportFile:
+def _write_all(snapshot: LibrarySnapshot, folder: Path, formats: Sequence[str]) -> list[ReportFile]:
+    # Paper and page show the same, so the library is gone through once for both.
+    selection = None
+    if {"pdf", "html"} <= set(formats):
+        from map4_pipeline.reports.digest import digest
+        from map4_pipeline.reports.html import LIMITS
+
+        selection = digest(snapshot, LIMITS)
+    return [_write(name, snapshot, selection, folder / FORMATS[name]) for name in formats]
+
+
+def _write(name: str, snapshot: LibrarySnapshot, selection: "Digest | None", path: Path) -> ReportFile:
     if name == "pdf":
         from map4_pipeline.reports.pdf import write_pdf
 
-        return write_pdf(snapshot, path)
+        return write_pdf(snapshot, path, selection)
     if name == "xlsx":
         from map4_pipeline.reports.excel import write_excel
 
         return write_excel(snapshot, path)
     from map4_pipeline.reports.html import write_html
 
-    return write_html(snapshot, path)
+    return write_html(snapshot, path, selection)

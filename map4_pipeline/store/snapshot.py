@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from itertools import groupby
 
 from sqlalchemy import ColumnElement, Connection, Engine, func, select
 
@@ -179,18 +180,24 @@ def _failures(conn: Connection, library_ids: Collection[int] | None) -> Iterator
 
 def _duplicates(conn: Connection, library_ids: Collection[int] | None) -> Iterator[DuplicateGroup]:
     query = (
-        select(duplicate_groups.c.id, duplicate_groups.c.kind, tracks.c.file_path)
+        select(
+            duplicate_groups.c.id,
+            duplicate_groups.c.kind,
+            duplicate_groups.c.keeper_reason,
+            duplicate_groups.c.surplus_bytes,
+            (tracks.c.id == duplicate_groups.c.keeper_track_id).label("keeper"),
+            tracks.c.file_path,
+        )
         .join(duplicate_members, duplicate_members.c.group_id == duplicate_groups.c.id)
         .join(tracks, tracks.c.id == duplicate_members.c.track_id)
         .where(duplicate_groups.c.state.in_(("open", "keep")), *groups_within(library_ids))
-        .order_by(duplicate_groups.c.id, tracks.c.file_path)
+        .order_by(duplicate_groups.c.surplus_bytes.desc(), duplicate_groups.c.id, tracks.c.file_path)
     )
-    current: tuple[int, str, list[str]] | None = None
-    for group_id, kind, path in conn.execution_options(stream_results=True).execute(query):
-        if current is None or current[0] != group_id:
-            if current is not None:
-                yield DuplicateGroup(current[1], current[2])
-            current = (group_id, kind, [])
-        current[2].append(path)
-    if current is not None:
-        yield DuplicateGroup(current[1], current[2])
+    rows = conn.execution_options(stream_results=True).execute(query)
+    for _, members in groupby(rows, key=lambda row: row.id):
+        group = list(members)
+        keeper = next((row.file_path for row in group if row.keeper), None)
+        first = group[0]
+        yield DuplicateGroup(
+            first.kind, [row.file_path for row in group], keeper, first.keeper_reason or "", int(first.surplus_bytes)
+        )

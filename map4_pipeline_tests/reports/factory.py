@@ -87,7 +87,10 @@ def track(index: int, **changes: Any) -> TrackRow:
         "audio_hash": f"{index:064x}", "spectral_hash": f"{index:064x}", "analyzed_at": NOW,
         "analysis_versions": {"features": "map4/1", "fingerprint": "map4/1"},
         "ai_provider": "example" if index % 5 == 0 else None,
-        "ai_analysis": {"mood": "driving", "tags": ["late night", "warm"]} if index % 5 == 0 else None,
+        "ai_analysis": {
+            "genre": "house", "moods": ["driving"], "tags": ["late night", "warm"], "confidence": 0.6,
+            "contradictions": [{"claim": "tempo_bpm", "reason": "another tempo was measured"}] if index % 15 == 0 else [],
+        } if index % 5 == 0 else None,
     }  # fmt: skip
     return TrackRow(**(common | measured | changes))
 

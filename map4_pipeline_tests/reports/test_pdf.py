@@ -13,8 +13,9 @@ from map4_pipeline.reports import fontstack, scripts
 from map4_pipeline.reports.pdf import write_pdf
 from map4_pipeline_tests.reports.factory import nasty_snapshot, snapshot, track
 
-SECTIONS = ["The ledger", "The library at a glance", "Tempo", "Keys", "Energy and loudness", "Years and genres", "HAMMS profile",
-            "Quality and review", "Duplicates", "Failures", "Tracks", "Annotations and versions"]  # fmt: skip
+SECTIONS = ["The ledger", "The library at a glance", "Growth and formats", "Tempo", "Keys", "Energy and loudness",
+            "Years and genres", "HAMMS profile", "Kinds of music", "Quality", "To review", "Duplicates", "Failures",
+            "AI annotations", "Tracks", "Versions"]  # fmt: skip
 
 
 def _read(path: Path) -> tuple[PdfReader, list[str]]:
@@ -61,7 +62,7 @@ def test_text_from_tags_is_text(tmp_path: Path) -> None:
 def test_nothing_measured_is_said(tmp_path: Path) -> None:
     _, pages = _read(write_pdf(snapshot([]), tmp_path / "a.pdf").path)
     everything = "\n".join(pages)
-    assert everything.count("Nothing measured") == 7
+    assert everything.count("Nothing measured") == 8
     assert "No scan has been completed yet." in everything
     assert "The library holds no tracks." in everything
     assert "nan" not in everything.lower().split()
