@@ -66,9 +66,16 @@ def test_every_track_is_annotated_or_failed_with_a_reason_and_every_cent_is_acco
     )
     assert result.total.annotated + result.total.failed == 120
     assert result.total.failed == reasons
-    # Only a refusal of a single track ends it; everything else was asked again until it was right.
+    # A refusal of a single track ends it; everything else is asked again, until it is right or three replies were of no use. Which
+    # requests of a track meet a fault is up to the threads, so that three of the faults may come together on one.
     assert result.total.annotated >= 110
-    assert set(result.failures) <= {"refusal", "content_filter"}
+    ends = rows(engine, "SELECT error_kind, error_message FROM annotations WHERE status = 'failed'")
+    assert [
+        (kind, message)
+        for kind, message in ends
+        if kind not in {"refusal", "content_filter"} and not message.startswith("After 3 replies: ")
+    ] == []
+    assert set(result.failures) == {kind for kind, _ in ends}
     assert wire.first_requests <= 13
     settled = one(engine, "SELECT sum(booked_usd) FROM ai_spending WHERE status = 'settled'")
     assert settled == PRICE.cost(Usage(wire.finished["openai", "input"], wire.finished["openai", "output"]))
