@@ -20,7 +20,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     begun = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="map4c-") as folder:
-        tally = chaos(Path(folder, "h"), Path(folder, "Music"), options.rounds, options.seed)
+        tally = chaos(Path(folder, "h"), Path(folder, "Music"), options.rounds, options.seed, patience=900)
     files = 20 * options.rounds
     print(f"{options.rounds} rounds in {time.monotonic() - begun:.0f} s, killed: {tally.killed}, {tally.at_work} of them at work")
     print(f"{files} files, {tally.decodes} decodes, rows: {tally.rows}")

@@ -20,13 +20,13 @@ from pathlib import Path
 
 def make_tree(folder: Path, directories: int, files: int) -> None:
     """Write empty files, those that are not there yet."""
-    each = files // directories
+    each, more = divmod(files, directories)
     for number in range(directories):
         place = folder / f"{number // 2000:03}" / f"{number // 20 % 100:02}" / f"{number:05}"
         if place.is_dir():
             continue
         place.mkdir(parents=True)
-        for name in range(each):
+        for name in range(each + (number < more)):
             os.close(os.open(place / f"{name:02}.mp3", os.O_CREAT | os.O_WRONLY))
 
 

@@ -66,8 +66,8 @@ def test_every_track_is_annotated_or_failed_with_a_reason_and_every_cent_is_acco
     )
     assert result.total.annotated + result.total.failed == 120
     assert result.total.failed == reasons
-    # A refusal of a single track ends it; everything else is asked again, until it is right or three replies were of no use. Which
-    # requests of a track meet a fault is up to the threads, so that three of the faults may come together on one.
+    # A refusal of a single track ends it; everything else is asked again, until it is right or three replies were of no use.
+    # Which requests of a track meet a fault is up to the threads: three may come together on one.
     assert result.total.annotated >= 110
     ends = rows(engine, "SELECT error_kind, error_message FROM annotations WHERE status = 'failed'")
     assert [

@@ -43,8 +43,13 @@ def postmaster(home: Path) -> psutil.Process | None:
         return None
 
 
-def chaos(home: Path, folder: Path, rounds: int, seed: int, files_a_round: int = 20) -> Tally:
+def chaos(home: Path, folder: Path, rounds: int, seed: int, files_a_round: int = 20, patience: float = 150) -> Tally:
     """Kill the run, a worker or the database in every round, with new files in each; then finish.
+
+    Parameters
+    ----------
+    patience : float
+        Seconds that a command may take: on a busy machine its imports alone take a minute.
 
     Raises
     ------
@@ -79,13 +84,13 @@ def chaos(home: Path, folder: Path, rounds: int, seed: int, files_a_round: int =
                 os.kill(chance.choice(victims[kind]), signal.SIGKILL)
             tally.killed[kind] = tally.killed.get(kind, 0) + 1
             tally.at_work += len(workers) >= 3
-        told = finish(run)
+        told = finish(run, patience)
         tally.codes.append(told.code)
         assert "Traceback" not in told.all, told.all
         assert told.code in (0, 1, 3, -signal.SIGKILL), told.all
         assert survivors(below) == [], (kind, number)
     for arguments in (["--retry-failed"], []):
-        told = program.run("ingest", "--no-report", *arguments, folder)
+        told = program.run("ingest", "--no-report", *arguments, folder, patience=patience)
         assert told.code == 0, told.all
     tally.rows = _rows(program)
     tally.decodes = tally.rows.pop("decodes")

@@ -50,8 +50,8 @@ class Program:
             command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL
         )
 
-    def run(self, *arguments: str | Path, **environment: str) -> Told:
-        return finish(self.start(*arguments, **environment))
+    def run(self, *arguments: str | Path, patience: float = 150, **environment: str) -> Told:
+        return finish(self.start(*arguments, **environment), patience)
 
     def ingest_json(self, *arguments: str | Path, **environment: str) -> tuple[int, dict[str, Any]]:
         """Return the exit code and the object of `map4 ingest --json`."""
@@ -61,10 +61,10 @@ class Program:
         return told.code, json.loads(told.out)
 
 
-def finish(process: "subprocess.Popen[bytes]") -> Told:
-    """Wait for a command's end."""
+def finish(process: "subprocess.Popen[bytes]", patience: float = 150) -> Told:
+    """Wait for a command's end, so many seconds at most."""
     try:
-        out, err = process.communicate(timeout=150)
+        out, err = process.communicate(timeout=patience)
     except subprocess.TimeoutExpired:
         process.kill()
         out, err = process.communicate()
