@@ -233,6 +233,29 @@ class Settings(BaseSettings):
     access_minutes: float = Field(default=15.0, gt=0, le=1440, description="How long an access token of the API lives.")
     refresh_days: float = Field(default=30.0, gt=0, description="How long a refresh token of the API lives.")
     rate_per_minute: int = Field(default=600, ge=1, description="Requests a minute that a user may make.")
+    api_processes: int = Field(
+        default=1, ge=1, le=64, description="Processes of `map4 serve`. One serves some dozens of users; more use more cores."
+    )
+    metrics_token: SecretStr | None = Field(
+        default=None,
+        description=(
+            "Lets a Prometheus server read `/metrics` of `map4 serve` (16 characters or more). Unset: only named tokens of "
+            "the scope `metrics`."
+        ),
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        default="INFO", description="The least that is logged. The console shows INFO and above in any case."
+    )
+    log_format: Literal["auto", "json", "text"] = Field(
+        default="auto",
+        description="How servers log to the console; `auto`: plain text on a terminal, JSON elsewhere. The file is always JSON.",
+    )
+    sentry_dsn: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("SENTRY_DSN"),
+        description="Defects are reported to this Sentry (`pip install 'map4[sentry]'`). Unset: nothing is sent to anybody.",
+    )
+    sentry_environment: str = Field(default="production", description="What Sentry calls this installation.")
     path_map: str = Field(
         default="",
         description="Where libraries registered on another machine are here: `/home/me/Music=/music;/other=/mnt/other`.",
@@ -252,11 +275,24 @@ class Settings(BaseSettings):
         return value.expanduser().absolute()
 
     @field_validator(
-        "database_url", "dagster_database_url", "redis_url", "secret_key", "token", "alert_webhook", "alert_mail", mode="before"
-    )
+        "database_url", "dagster_database_url", "redis_url", "secret_key", "token", "alert_webhook", "alert_mail",
+        "metrics_token", "sentry_dsn", mode="before",
+    )  # fmt: skip
     @classmethod
     def _empty_is_unset(cls, value: Any) -> Any:
         return None if isinstance(value, str) and not value.strip() else value
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _upper(cls, value: Any) -> Any:
+        return value.strip().upper() if isinstance(value, str) else value
+
+    @field_validator("metrics_token", mode="after")
+    @classmethod
+    def _long_token(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value()) < 16:
+            raise ValueError("a token has 16 characters or more")
+        return value
 
     @property
     def dagster_home(self) -> Path:

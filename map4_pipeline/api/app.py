@@ -15,14 +15,19 @@ from map4_pipeline.api import description, problems
 from map4_pipeline.api.access import verify_routes
 from map4_pipeline.api.context import Context
 from map4_pipeline.api.exporter import Exporter
+from map4_pipeline.api.features import Activity, feature_of
 from map4_pipeline.api.identity import identify
 from map4_pipeline.api.limits import ANONYMOUS_PER_MINUTE, RateLimiter, verify_rate
-from map4_pipeline.api.middleware import Envelope
+from map4_pipeline.api.metrics import Metrics
+from map4_pipeline.api.middleware import Envelope, Served, route_of
+from map4_pipeline.api.revive import Reviver
+from map4_pipeline.observe.logs import event
 from map4_pipeline.settings import Settings
 from map4_pipeline.store.cache import Cache
 from map4_pipeline.store.cipher import open_cipher
 
 _log = logging.getLogger("map4.api")
+_QUIET_ROUTES = frozenset(("/metrics", "/api/health/live", "/api/health/ready", "/static"))
 _DESCRIPTION = "The music library that MAP4 keeps: tracks with measured features, search, comparison, playlists, exports."
 
 
@@ -48,7 +53,8 @@ def create_app(settings: Settings, engine: Engine, redis_url: str | None = None,
 
     cache = Cache(redis_url)
     exporter = Exporter(engine, settings.home / "exports" / "jobs", cache)
-    context = Context(settings, engine, open_cipher(settings), cache, exporter)
+    metrics, activity = Metrics(settings, engine, cache), Activity(engine)
+    context = Context(settings, engine, open_cipher(settings), cache, exporter, metrics, activity)
     limiter = RateLimiter(redis_url)
 
     def rate(request: Request) -> None:
@@ -63,9 +69,14 @@ def create_app(settings: Settings, engine: Engine, redis_url: str | None = None,
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         # Every request holds a connection; more threads than connections would only wait for each other.
         to_thread.current_default_thread_limiter().total_tokens = threads
+        metrics.watch_log()
         exporter.start()
+        activity.start()
+        reviver.start()
         yield
+        reviver.stop()
         exporter.stop()
+        activity.stop()
         cache.close()
         engine.dispose()
 
@@ -84,7 +95,7 @@ def create_app(settings: Settings, engine: Engine, redis_url: str | None = None,
     problems.install(app)
 
     async def defect(request: Request, error: Exception) -> Response:
-        _log.error("a defect: %s %s", request.method, request.url.path, exc_info=error)
+        event(_log, logging.ERROR, "a defect", exc_info=error, method=request.method, route=route_of(request.scope))
         detail = "MAP4 has a defect here. Please report it with the number in `instance`; the log has the rest."
         return problems.respond(request, problems.Problem(500, "defect", detail))
 
@@ -94,14 +105,34 @@ def create_app(settings: Settings, engine: Engine, redis_url: str | None = None,
     install_pages(app)
     verify_routes(app)
     description.install(app)
-    app.add_middleware(Envelope, is_secure=lambda: context.is_secure, observe=_observe)
+
+    reviver = Reviver(settings)
+
+    def cache_failed() -> None:
+        metrics.errors.labels("cache").inc()
+        reviver.missed()
+
+    cache.observe(metrics.looked_up, cache_failed)
+
+    def observe(served: Served) -> None:
+        if served.status == 503:
+            reviver.missed()
+        metrics.served(served.method, served.route, served.status, served.seconds)
+        feature = feature_of(served.method, served.route) if served.status < 400 else None
+        if feature is not None and served.user_id is not None:
+            metrics.features.labels(feature).inc()
+            activity.note(served.user_id, feature)
+        # A scrape every few seconds tells nobody anything.
+        level = logging.DEBUG if served.route in _QUIET_ROUTES else logging.INFO
+        event(
+            _log, level, "request", method=served.method, route=served.route, status=served.status,
+            duration_ms=round(served.seconds * 1000, 1), user_id=served.user_id,
+        )  # fmt: skip
+
+    app.add_middleware(Envelope, is_secure=lambda: context.is_secure, observe=observe)
     return app
 
 
 def _operation_id(route: APIRoute) -> str:
     """Return the name that a generated client gives a route's function."""
     return route.name
-
-
-def _observe(method: str, pattern: str, status: int, seconds: float, request_id: str) -> None:
-    _log.info("%s %s %d %.0f ms %s", method, pattern, status, seconds * 1000, request_id)

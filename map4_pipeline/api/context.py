@@ -16,6 +16,8 @@ from map4_pipeline.store.tokens import SigningKeys, signing_keys_now
 
 if TYPE_CHECKING:
     from map4_pipeline.api.exporter import Exporter
+    from map4_pipeline.api.features import Activity
+    from map4_pipeline.api.metrics import Metrics
 
 #: Signing keys are read anew after so many seconds, so that every process follows a rotation.
 _KEYS_SECONDS = 60.0
@@ -30,6 +32,8 @@ class Context:
     cipher: Cipher
     cache: Cache
     exporter: "Exporter"
+    metrics: "Metrics"
+    activity: "Activity"
     _keys: SigningKeys | None = None
     _keys_at: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock)

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Engine
+from structlog.contextvars import bind_contextvars, reset_contextvars
 
 from map4_pipeline.reports.fields import chosen_fields
 from map4_pipeline.store.cache import TEMPORARY_SECONDS, Cache
@@ -75,6 +76,13 @@ class Exporter:
             self._wake.clear()
 
     def _export(self, job: Job) -> None:
+        tokens = bind_contextvars(request_id=job.request_id, job_id=str(job.id))
+        try:
+            self._write(job)
+        finally:
+            reset_contextvars(**tokens)
+
+    def _write(self, job: Job) -> None:
         cancelled = threading.Event()
         ended = threading.Event()
         beat = threading.Thread(target=self._beat, args=(job.id, cancelled, ended), daemon=True)

@@ -1,11 +1,13 @@
 """How many requests a minute: counted in Redis for all processes together, in memory where there is none or it is away."""
 
+import logging
 import time
 
 from fastapi import Request
 
 from map4_pipeline.api.problems import Problem
 
+_log = logging.getLogger("map4.api.limits")
 #: Requests a minute from an address by somebody who has not logged in.
 ANONYMOUS_PER_MINUTE = 120
 #: After Redis failed, memory counts for so long before it is asked again.
@@ -42,6 +44,7 @@ class RateLimiter:
                 return self._take(self._shared, item, subject)
             except Exception:  # noqa: BLE001 - whatever ails Redis, requests go on
                 self._rest_until = time.monotonic() + _REST_SECONDS
+                _log.warning("Redis does not answer; for %.0f s requests are counted in each process's memory.", _REST_SECONDS)
         return self._take(self._memory, item, subject)
 
     @staticmethod

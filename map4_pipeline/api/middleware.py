@@ -4,12 +4,14 @@ import re
 import time
 import uuid
 from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
 from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from structlog.contextvars import bind_contextvars, reset_contextvars
 
 #: Largest body of a request, bytes. Nothing that MAP4 takes is larger; files are not uploaded.
 MAX_BODY = 1 << 20
@@ -18,8 +20,30 @@ _PAGES = (
     "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
 
-#: Told after every request: method, the route's pattern, status, seconds, request id.
-Observer = Callable[[str, str, int, float, str], None]
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A request that was answered.
+
+    Attributes
+    ----------
+    route : str
+        The route's pattern, never the address that was asked for: it names a track, and its query what somebody looks for.
+    seconds : float
+        Until the last byte was handed over.
+    user_id : int or None
+        Who asked; None: nobody who had logged in.
+    """
+
+    method: str
+    route: str
+    status: int
+    seconds: float
+    user_id: int | None
+
+
+#: Told after every request.
+Observer = Callable[[Served], None]
 
 
 class Envelope:
@@ -48,6 +72,8 @@ class Envelope:
         given = headers.get("x-request-id", "")
         request_id = given if _REQUEST_ID.match(given) else uuid.uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
+        # In every line that is logged until the end, in threads that work for the request too.
+        tokens = bind_contextvars(request_id=request_id)
         started = time.perf_counter()
         status = 500
 
@@ -65,9 +91,12 @@ class Envelope:
                 return
             await self._app(scope, _bounded(receive), reply)
         finally:
-            route = scope.get("route")
-            pattern = getattr(route, "path", "(no route)")
-            self._observe(scope["method"], pattern, status, time.perf_counter() - started, request_id)
+            principal = scope["state"].get("principal")
+            # The number 0 is that of who reads the metrics.
+            user_id = getattr(getattr(principal, "user", None), "id", None) or None
+            seconds = time.perf_counter() - started
+            self._observe(Served(scope["method"], route_of(scope), status, seconds, user_id))
+            reset_contextvars(**tokens)
 
     def _add_headers(self, headers: MutableHeaders, scope: MutableMapping[str, Any], request_id: str) -> None:
         headers["X-Request-ID"] = request_id
@@ -83,6 +112,14 @@ class Envelope:
             headers.setdefault("Cache-Control", "private, no-cache")
         if self._is_secure():
             headers["Strict-Transport-Security"] = "max-age=63072000"
+
+
+def route_of(scope: MutableMapping[str, Any]) -> str:
+    """Return the pattern of the route that serves a request; one name for all addresses that lead nowhere."""
+    path = getattr(scope.get("route"), "path", None)
+    if path is None and scope["path"].startswith("/static/"):
+        return "/static"
+    return path or "(no route)"
 
 
 def _bounded(receive: Receive) -> Callable[[], Awaitable[Message]]:

@@ -6,7 +6,6 @@ A process of its own, because loading Dagster and writing results would slow dow
 parent, however that ends.
 """
 
-import logging
 import os
 import signal
 import subprocess
@@ -104,11 +103,14 @@ def main(arguments: list[str]) -> None:
     """Be the resident worker of a parent process."""
     from map4_pipeline.audio.engines import load_engine
     from map4_pipeline.cli.service import tie_to_parent
+    from map4_pipeline.observe.logs import configure_logging
+    from map4_pipeline.observe.sentry import start_sentry
     from map4_pipeline.orchestration.resident import resident_of
     from map4_pipeline.settings import settings
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     configured = settings()
+    configure_logging(configured, "resident", console=sys.stderr)
+    start_sentry(configured, "resident")
     load_engine(configured.engine)
     with resident_of(configured) as resident:
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -1,82 +1,159 @@
 """`map4 serve`: the REST API and the web page."""
 
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
+    import ssl
+
+    import uvicorn
+    from fastapi import FastAPI
     from rich.console import Console
     from sqlalchemy import Engine
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
-#: Requests that work at once, each with a connection to the database; more of them wait.
+#: Requests that work at once in all processes together, each with a connection to the database; more of them wait.
 THREADS = 24
-#: Connections that one request may hold beside its own (who asks is looked up on one that is given back at once).
+#: Connections that a process may hold beside: who asks is looked up on one that is given back at once, exports have one.
 _SPARE = 8
 
 
 @click.command()
 @click.option("--host", help="Address to listen on. Default: MAP4_API_HOST or 127.0.0.1.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port. Default: MAP4_API_PORT or 8000.")
+@click.option("--processes", type=click.IntRange(1, 64), help="Processes that serve. Default: MAP4_API_PROCESSES or 1.")
 @click.option("--tls-certificate", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Serve HTTPS (PEM).")
 @click.option("--tls-key", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Its private key (PEM).")
-def serve(host: str | None, port: int | None, tls_certificate: Path | None, tls_key: Path | None) -> None:
+def serve(host: str | None, port: int | None, processes: int | None, tls_certificate: Path | None, tls_key: Path | None) -> None:
     """Start the REST API and the web page; Ctrl-C stops them. The first start makes an admin and shows the password once."""
     import uvicorn
 
-    from map4_pipeline.api.app import create_app
     from map4_pipeline.cli.console import make_console
     from map4_pipeline.cli.resident import ResidentProcess
     from map4_pipeline.cli.services import free_port
+    from map4_pipeline.observe.logs import configure_logging
+    from map4_pipeline.observe.sentry import start_sentry
     from map4_pipeline.settings import settings
-    from map4_pipeline.store.database import make_engine, open_database, resolve_url
+    from map4_pipeline.store.database import open_database
     from map4_pipeline.store.valkey_server import redis_url
 
     if (tls_certificate is None) != (tls_key is None):
         raise click.UsageError("--tls-certificate and --tls-key belong together.")
     configured = settings()
+    configure_logging(configured, "serve", console=sys.stderr)
+    start_sentry(configured, "serve")
     console = make_console()
     address = host or configured.api_host
-    # Brings the schema up to date and keeps the embedded server up for the life of this process.
+    count = processes or configured.api_processes
+    # Brings the schema up to date and keeps the embedded servers up for the life of this process.
     keeper = open_database(configured)
-    engine = make_engine(resolve_url(configured), pool_size=THREADS, max_overflow=_SPARE, pool_timeout=10)
+    redis_url(configured)
     try:
-        first_admin(engine, console)
+        first_admin(keeper, console)
         if address not in _LOOPBACK and tls_certificate is None and not configured.public_url.startswith("https:"):
             console.print(
                 f"Warning: {address} is served without encryption: passwords can be read on the way. Use --tls-certificate and "
                 "--tls-key, or a proxy with HTTPS and MAP4_PUBLIC_URL.",
                 style="bold yellow", soft_wrap=True,
             )  # fmt: skip
-        app = create_app(configured, engine, redis_url(configured), threads=THREADS)
-        config = uvicorn.Config(
-            app,
-            host=address,
-            port=free_port(address, configured.api_port if port is None else port, "map4 serve"),
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=True,
-            forwarded_allow_ips=configured.trusted_proxies,
-            timeout_graceful_shutdown=10,
-            ssl_certfile=tls_certificate,
-            ssl_keyfile=tls_key,
-        )
-        config.load()
-        if config.ssl is not None:
-            import ssl
-
-            config.ssl.minimum_version = ssl.TLSVersion.TLSv1_3
-        scheme = "http" if tls_certificate is None else "https"
-        shown = f"[{address}]" if ":" in address else address
-        console.print(f"MAP4  {scheme}://{shown}:{config.port}   (Ctrl-C stops it)", style="bold")
-        # Single files that somebody asks for are analysed at once, in a process beside this one.
-        with ResidentProcess(configured, configured.home / "logs" / "resident.log"):
-            uvicorn.Server(config).run()
+        with _several(count):
+            config = uvicorn.Config(
+                f"{__name__}:make_app",
+                factory=True,
+                workers=count,
+                host=address,
+                port=free_port(address, configured.api_port if port is None else port, "map4 serve"),
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=True,
+                forwarded_allow_ips=configured.trusted_proxies,
+                timeout_graceful_shutdown=10,
+                ssl_certfile=tls_certificate,
+                ssl_keyfile=tls_key,
+                ssl_context_factory=None if tls_certificate is None else _modern_tls,
+            )
+            scheme = "http" if tls_certificate is None else "https"
+            shown = f"[{address}]" if ":" in address else address
+            console.print(f"MAP4  {scheme}://{shown}:{config.port}   (Ctrl-C stops it)", style="bold")
+            # Single files that somebody asks for are analysed at once, in a process beside this one.
+            with ResidentProcess(configured, configured.home / "logs" / "resident.log"):
+                _run(config)
     finally:
-        engine.dispose()
         keeper.dispose()
+
+
+def make_app() -> "FastAPI":
+    """Return the application of one process of the server, over a pool of connections of its own."""
+    from map4_pipeline.api.app import create_app
+    from map4_pipeline.observe.logs import configure_logging, is_configured
+    from map4_pipeline.observe.sentry import start_sentry
+    from map4_pipeline.settings import settings
+    from map4_pipeline.store.database import make_engine, resolve_url
+    from map4_pipeline.store.valkey_server import redis_url
+
+    configured = settings()
+    if not is_configured(configured):  # one of several processes
+        from map4_pipeline.cli.service import tie_to_parent
+
+        tie_to_parent(os.getppid())
+        configure_logging(configured, "serve", console=sys.stderr)
+        start_sentry(configured, "serve")
+    threads = max(THREADS // configured.api_processes, 8)
+    # Statements' values are no business of the log.
+    options = {"pool_size": threads, "max_overflow": _SPARE, "pool_timeout": 10, "hide_parameters": True}
+    return create_app(configured, make_engine(resolve_url(configured), **options), redis_url(configured), threads=threads)
+
+
+@contextlib.contextmanager
+def _several(count: int) -> Iterator[None]:
+    """Tell the processes of the server how many they are, and give several a folder in which their counts are added up."""
+    from map4_pipeline.settings import settings
+
+    changed = {"MAP4_API_PROCESSES": str(count)}
+    with contextlib.ExitStack() as stack:
+        if count > 1:
+            # prometheus-client looks for it when it is imported, and by this name.
+            changed["PROMETHEUS_MULTIPROC_DIR"] = stack.enter_context(tempfile.TemporaryDirectory(prefix="map4-metrics-"))
+        before = {name: os.environ.get(name) for name in changed}
+        os.environ.update(changed)
+        settings.cache_clear()
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    os.environ.pop(name, None)
+                else:
+                    os.environ[name] = value
+            settings.cache_clear()
+
+
+def _modern_tls(_config: "uvicorn.Config", default: "Callable[[], ssl.SSLContext]") -> "ssl.SSLContext":
+    """Return how HTTPS is spoken: TLS 1.3, nothing older."""
+    import ssl
+
+    made = default()
+    made.minimum_version = ssl.TLSVersion.TLSv1_3
+    return made
+
+
+def _run(config: "uvicorn.Config") -> None:
+    """Serve until somebody wants an end, in this process or in several that this one watches."""
+    import uvicorn
+    from uvicorn.supervisors import Multiprocess
+
+    if config.workers == 1:
+        uvicorn.Server(config).run()
+        return
+    Multiprocess(config, sockets=[config.bind_socket()]).run()
 
 
 def first_admin(engine: "Engine", console: "Console") -> None:

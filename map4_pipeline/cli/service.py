@@ -32,10 +32,22 @@ def main(arguments: list[str]) -> None:
     signal.signal(signal.SIGINT, _end_with_runs)
     signal.signal(signal.SIGTERM, _end_with_runs)
     tie_to_parent(int(parent))
+    _open_log(name)
     program = _entry_point(name)
     _wait_for_socket(os.environ.get(WAIT_FOR))
     sys.argv = [name, *rest]
     program()
+
+
+def _open_log(name: str) -> None:
+    """Let what this service and Dagster in it log go into MAP4's log too, as JSON; its own output stays readable for people."""
+    from map4_pipeline.observe.logs import configure_logging
+    from map4_pipeline.observe.sentry import start_sentry
+    from map4_pipeline.settings import settings
+
+    program = {"dagster": "code-server", "dagster-webserver": "webserver", "dagster-daemon": "daemon"}.get(name, name)
+    configure_logging(settings(), program)
+    start_sentry(settings(), program)
 
 
 def _entry_point(name: str) -> Callable[[], Any]:

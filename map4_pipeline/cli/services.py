@@ -23,6 +23,7 @@ from typing import IO, TYPE_CHECKING, Any, Self
 import click
 
 from map4_pipeline.cli import service
+from map4_pipeline.observe.files import BACKUPS, MAX_BYTES
 from map4_pipeline.store.errors import InfrastructureError
 
 if TYPE_CHECKING:
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
 LOCATION = "map4"
 MODULE = "map4_pipeline.orchestration.definitions"
 #: A service's log is put aside at each start, and cut when it grows beyond this while it runs.
-LOG_BYTES = 20_000_000
-LOGS_KEPT = 3
+LOG_BYTES = MAX_BYTES
+LOGS_KEPT = BACKUPS
 #: A run gets this long to write down that it was ended.
 STOP_SECONDS = 20.0
 _MAX_SOCKET_PATH = 100
@@ -309,16 +310,23 @@ def _rotate(log: Path) -> None:
     """Put a log aside and keep the newest ones."""
     with contextlib.suppress(OSError):
         if log.exists() and log.stat().st_size:
-            for number in range(LOGS_KEPT, 0, -1):
-                older = log.with_name(f"{log.name}.{number - 1}") if number > 1 else log
-                if older.exists():
-                    older.replace(log.with_name(f"{log.name}.{number}"))
+            _make_room(log)
+            log.replace(log.with_name(f"{log.name}.1"))
+
+
+def _make_room(log: Path) -> None:
+    """Let the name of the newest older log be free; the oldest one goes."""
+    for number in range(LOGS_KEPT, 1, -1):
+        older = log.with_name(f"{log.name}.{number - 1}")
+        if older.exists():
+            older.replace(log.with_name(f"{log.name}.{number}"))
 
 
 def _cut(log: Path) -> None:
     """Put aside a copy of a log that has grown large, and empty it; it is open for appending."""
     with contextlib.suppress(OSError):
         if log.stat().st_size > LOG_BYTES:
+            _make_room(log)
             shutil.copyfile(log, log.with_name(f"{log.name}.1"))
             os.truncate(log, 0)
 

@@ -21,10 +21,11 @@ _UNFINISHED = "The run ended without having looked at it."
 
 @dataclass(slots=True)
 class Batch:
-    """Rows that one run can settle: their ids, and the partition keys of the directories they lie in."""
+    """Rows that one run can settle: their ids, the partition keys of the directories they lie in, the requests they come from."""
 
     ids: list[int] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)
+    request_ids: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,8 @@ def _choose(
             batch.ids.append(id_)
             batch.keys.append(key)
     batch.keys = list(dict.fromkeys(batch.keys))
+    taken = set(batch.ids)
+    batch.request_ids = list(dict.fromkeys(entry.request_id for entry in page if entry.id in taken and entry.request_id))
     return batch
 
 

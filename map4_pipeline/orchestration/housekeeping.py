@@ -14,6 +14,7 @@ _DAY = 86_400
 @op(description="Remove events of steps, logs, scans and done rows of the queue that are older than MAP4_KEEP_DAYS.")
 def tidy(context: OpExecutionContext, map4: Map4Resource) -> None:
     """Cut back what grows."""
+    from map4_pipeline.store.activity import forget_activity
     from map4_pipeline.store.queue import forget_done
     from map4_pipeline.store.scans import forget_scans
 
@@ -23,8 +24,8 @@ def tidy(context: OpExecutionContext, map4: Map4Resource) -> None:
     events = purge_events(context.instance, before)
     logs = remove_logs(bench.settings.dagster_home / "storage", before)
     with bench.engine.begin() as conn:
-        scans, queued = forget_scans(conn, days), forget_done(conn, days)
-    removed = {"events": events, "logs": logs, "scans": scans, "queue_rows": queued}
+        scans, queued, used = forget_scans(conn, days), forget_done(conn, days), forget_activity(conn, days)
+    removed = {"events": events, "logs": logs, "scans": scans, "queue_rows": queued, "activity": used}
     said = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in removed.items())
     context.log.info(f"Older than {days} days and removed: {said}.")
     context.add_output_metadata({name: MetadataValue.int(count) for name, count in removed.items()})

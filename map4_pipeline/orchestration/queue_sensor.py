@@ -23,7 +23,7 @@ from map4_pipeline.orchestration.jobs import refresh_library
 from map4_pipeline.orchestration.partitions import register_partitions
 from map4_pipeline.orchestration.refresh import RefreshConfig
 from map4_pipeline.orchestration.resources import Map4Resource
-from map4_pipeline.orchestration.scope import RETRY_TAG, WHOLE_LINE_TAG
+from map4_pipeline.orchestration.scope import REQUEST_TAG, RETRY_TAG, WHOLE_LINE_TAG
 from map4_pipeline.orchestration.under_way import under_way
 from map4_pipeline.settings import Settings
 from map4_pipeline.store import queue
@@ -33,6 +33,8 @@ from map4_pipeline.store.controls import is_paused
 QUEUE_TAG = "map4/queue"
 #: A run that was asked for and is not there after so many seconds never came to be.
 _LAUNCH_SECONDS = 300
+#: Requests that a run names; a run for more of them names the most urgent ones.
+_REQUESTS = 20
 
 
 def analysis_queue(settings: Settings) -> SensorDefinition:
@@ -64,12 +66,10 @@ def analysis_queue(settings: Settings) -> SensorDefinition:
                 return
         register_partitions(context.instance, bench.engine)
         config = RunConfig(ops={"refresh": RefreshConfig(directories=batch.keys)})
-        yield RunRequest(
-            name,
-            run_config=config,
-            job_name=refresh_library.name,
-            tags={QUEUE_TAG: name, RETRY_TAG: "true", WHOLE_LINE_TAG: "true"},
-        )
+        tags = {QUEUE_TAG: name, RETRY_TAG: "true", WHOLE_LINE_TAG: "true"}
+        if batch.request_ids:
+            tags[REQUEST_TAG] = ",".join(batch.request_ids[:_REQUESTS])
+        yield RunRequest(name, run_config=config, job_name=refresh_library.name, tags=tags)
 
     return work_off
 

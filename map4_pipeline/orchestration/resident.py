@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine
+from structlog.contextvars import bound_contextvars
 
 from map4_pipeline.ingest.pool import WorkerPool
 from map4_pipeline.ingest.single import Done, analyse_single
@@ -148,12 +149,13 @@ class Resident:
     def _work(self) -> None:
         with _Workers(self._settings) as workers:
             while (row := self._rows.get()) is not None:
-                try:
-                    self._one(row, workers.bench(self._engine))
-                except Exception:  # noqa: BLE001
-                    # Nothing is known of the file then: the row is taken again once the trouble is over.
-                    _log.warning("row %d could not be worked on", row.id, exc_info=True)
-                    self._return(row)
+                with bound_contextvars(request_id=row.request_id):
+                    try:
+                        self._one(row, workers.bench(self._engine))
+                    except Exception:  # noqa: BLE001
+                        # Nothing is known of the file then: the row is taken again once the trouble is over.
+                        _log.warning("row %d could not be worked on", row.id, exc_info=True)
+                        self._return(row)
                 with self._lock:
                     self._free += 1
                 self._wake()
@@ -183,6 +185,7 @@ class Resident:
             self._report(done, row)
         with self._engine.begin() as conn:
             singles.finish_single(conn, row, self._owner, done.error)
+        _log.info("row %d is done%s", row.id, "" if done.error is None else ", its file failed")
         self._mirror(row)
 
     def _let_wait(self, row: Single, seconds: float) -> None:

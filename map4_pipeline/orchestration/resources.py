@@ -35,11 +35,21 @@ class Map4Resource(ConfigurableResource):  # type: ignore[type-arg]
         return self
 
     def setup_for_execution(self, context: InitResourceContext) -> None:
-        """Start what a run needs."""
+        """Start what a run needs; every line that this process logs meanwhile says which run it is."""
         self._bench = None
+        if context.run is not None:
+            from map4_pipeline.observe.logs import bind_process
+            from map4_pipeline.orchestration.run_log import fields_of_run, log_of_this_process
+
+            log_of_this_process()
+            bind_process(**fields_of_run(context.run.run_id, context.run.tags))
 
     def teardown_after_execution(self, context: InitResourceContext) -> None:
         """Close the database connections."""
+        if context.run is not None:
+            from map4_pipeline.observe.logs import bind_process
+
+            bind_process(run_id=None, request_id=None)
         if self._bench is not None:
             self._bench.engine.dispose()
             self._bench = None

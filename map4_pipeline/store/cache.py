@@ -87,6 +87,8 @@ class Cache:
         self._hits: dict[str, int] = {}
         self._misses: dict[str, int] = {}
         self._errors = self._skipped = 0
+        self._on_lookup: Callable[[str, bool], None] = lambda kind, hit: None
+        self._on_error: Callable[[], None] = lambda: None
 
     @property
     def enabled(self) -> bool:
@@ -97,6 +99,10 @@ class Cache:
         """Return what became of the look-ups so far."""
         with self._lock:
             return CacheCounts(dict(self._hits), dict(self._misses), self._errors, self._skipped)
+
+    def observe(self, on_lookup: Callable[[str, bool], None], on_error: Callable[[], None]) -> None:
+        """Let somebody count: told the kind of key and whether it was a hit, and of every call that failed."""
+        self._on_lookup, self._on_error = on_lookup, on_error
 
     def answers(self) -> bool:
         """Return whether the server answers now, for health pages; asks even while it rests."""
@@ -165,6 +171,7 @@ class Cache:
             kind = key.partition(":")[0]
             with self._lock:
                 counter[kind] = counter.get(kind, 0) + 1
+            self._on_lookup(kind, counter is self._hits)
 
     def _connected(self) -> "redis.Redis | None":
         if self._url is None:
@@ -207,6 +214,7 @@ class Cache:
             first = time.monotonic() >= self._resting_until
             if not answered:
                 self._resting_until = time.monotonic() + REST_SECONDS
+        self._on_error()
         if first:
             _LOG.warning("The cache failed (%s); it goes on without.", type(error).__name__)
 

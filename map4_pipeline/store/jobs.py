@@ -48,6 +48,7 @@ class Job:
     created_at: datetime
     started_at: datetime | None
     completed_at: datetime | None
+    request_id: str | None
 
     @property
     def is_open(self) -> bool:
@@ -91,7 +92,7 @@ def create_batch(
         One file that somebody waits for: the resident worker takes it at once.
     """
     job = create_job(conn, "analyze", {"files": len(paths)}, user_id=user_id, total=len(paths), request_id=request_id)
-    row = {"priority": priority, "job_id": job.id, "user_id": user_id, "single": single}
+    row = {"priority": priority, "job_id": job.id, "user_id": user_id, "single": single, "request_id": request_id}
     if paths:
         conn.execute(insert(analysis_queue), [{**row, "file_path": path} for path in paths])
     return job

@@ -42,6 +42,8 @@ class Entry:
         Rows that one run was launched for have the same.
     run_id : str or None
         Dagster's id of that run, once it is known.
+    request_id : str or None
+        Of the request of the API that asked for it.
     """
 
     id: int
@@ -55,6 +57,7 @@ class Entry:
     batch: str | None
     run_id: str | None
     attempts: int
+    request_id: str | None
 
 
 _COLUMNS = tuple(analysis_queue.c[name] for name in Entry.__slots__)

@@ -39,6 +39,7 @@ from map4_pipeline.store.schema_accounts import (
     sessions,
     signing_keys,
     track_edits,
+    user_activity,
     user_identities,
     user_libraries,
     users,
@@ -82,13 +83,14 @@ __all__ = [
     "sessions",
     "signing_keys",
     "track_edits",
+    "user_activity",
     "user_identities",
     "user_libraries",
     "users",
 ]
 
 #: The newest migration. Compared with the database at every start, without importing Alembic.
-HEAD_REVISION = "0010"
+HEAD_REVISION = "0011"
 #: Alembic's table. Its usual name, `alembic_version`, is what Dagster's storage uses, perhaps in the same database.
 VERSION_TABLE = "map4_schema_version"
 #: Text search configuration made by the migration: `simple` (no stop words: "The Who" is found) without accents.
@@ -425,7 +427,9 @@ analysis_queue = Table(
     Column("job_id", ForeignKey("jobs.id", ondelete="SET NULL", name="fk_analysis_queue_job")),
     Column("user_id", ForeignKey("users.id", ondelete="SET NULL", name="fk_analysis_queue_user")),
     Column("single", Boolean, nullable=False, server_default=text("false")),
+    Column("request_id", Text),
     Index("idx_analysis_queue_job", "job_id", postgresql_where=text("job_id IS NOT NULL")),
+    Index("idx_analysis_queue_completed", "completed_at", postgresql_where=text("completed_at IS NOT NULL")),
     Index("idx_analysis_queue_pending", "priority", "id", postgresql_where=text("status = 'pending'")),
     Index("idx_analysis_queue_running", "batch", postgresql_where=text("status = 'running'")),
     Index("idx_analysis_queue_single", "priority", "id", postgresql_where=text("status = 'pending' AND single")),

@@ -4,6 +4,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Date,
     ForeignKey,
     Index,
     Integer,
@@ -175,4 +176,14 @@ track_edits = Table(
     moment("at", default=True),
     Index("idx_track_edits_track", "track_id", "at"),
     Index("idx_track_edits_user", "user_id"),
+)
+
+user_activity = Table(
+    "user_activity",
+    metadata,
+    Column("day", Date, primary_key=True),
+    Column("user_id", ForeignKey("users.id", ondelete="CASCADE", name="fk_user_activity_user"), primary_key=True),
+    Column("feature", Text, primary_key=True),
+    counter("uses"),
+    Index("idx_user_activity_user", "user_id"),
 )

@@ -28,12 +28,15 @@ class Single:
     ----------
     attempt : int
         1 at the first; more where the worker before died with the row in hand.
+    request_id : str or None
+        Of the request of the API that asked for it.
     """
 
     id: int
     file_path: str
     job_id: uuid.UUID | None
     attempt: int
+    request_id: str | None = None
 
 
 class Place:
@@ -102,7 +105,7 @@ def take_single(conn: Connection, owner: str, but: Collection[int] = ()) -> Sing
         update(analysis_queue)
         .where(_q.id == waiting.scalar_subquery())
         .values(status="running", batch=owner, run_id=None, started_at=func.clock_timestamp(), attempts=_q.attempts + 1)
-        .returning(_q.id, _q.file_path, _q.job_id, _q.attempts)
+        .returning(_q.id, _q.file_path, _q.job_id, _q.attempts, _q.request_id)
     )
     row = conn.execute(statement).one_or_none()
     return None if row is None else Single(*row)

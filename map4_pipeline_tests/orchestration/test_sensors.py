@@ -14,16 +14,18 @@ from dagster import (
 )
 from sqlalchemy import text
 
+from map4_pipeline.observe.logs import log_path
 from map4_pipeline.orchestration.alerts import send_alerts
 from map4_pipeline.orchestration.definitions import build_defs
 from map4_pipeline.orchestration.failure_sensor import failed_runs
 from map4_pipeline.orchestration.queue_sensor import QUEUE_TAG
-from map4_pipeline.orchestration.scope import SCANS_TAG
+from map4_pipeline.orchestration.scope import REQUEST_TAG, SCANS_TAG
 from map4_pipeline.orchestration.under_way import RANGE_TAGS, under_way
 from map4_pipeline.settings import Settings, load_settings
 from map4_pipeline.store import queue
 from map4_pipeline.store.controls import pause, resume
 from map4_pipeline.store.failures import recent_run_failures
+from map4_pipeline.store.jobs import create_batch
 from map4_pipeline.store.libraries import register_library
 
 from ..ingest.music import Shelf, write_music
@@ -128,9 +130,15 @@ def test_the_queue_is_worked_off_by_priority_and_each_row_told_its_fate(shelf: S
         (cancelled,) = queue.enqueue(conn, [str(good)], priority=1)
         assert [entry.id for entry in queue.pending(conn, 2)] == [cancelled, ids[0]]
         assert queue.cancel(conn, [cancelled]) == [cancelled]
+        asked = create_batch(conn, [str(good)], request_id="req-20261129")
     (request,), _ = tick(instance, "analysis_queue")
     assert tick(instance, "analysis_queue")[0] == [], "a batch at a time"
     result = launch(instance, request)
+    assert request.tags[REQUEST_TAG] == asked.request_id, "who asked is known to the run, ..."
+    lines = [json.loads(line) for line in log_path(shelf.bench.settings).read_text(encoding="utf-8").splitlines()]
+    of_run = [line for line in lines if line.get("run_id") == result.run_id]
+    assert any("directories touched" in line["message"] for line in of_run)
+    assert {line["request_id"] for line in of_run} == {asked.request_id}, "... and to every line of its log"
     assert tick(instance, "analysis_queue")[0] == []
     with shelf.engine.connect() as conn:
         rows = {entry.id: entry for entry in queue.entries(conn)}

@@ -10,6 +10,7 @@ from map4_pipeline.api.routes import (
     duplicates,
     export,
     health,
+    metrics,
     playlists,
     search,
     stats,
@@ -20,6 +21,7 @@ from map4_pipeline.api.routes import (
 #: What the application serves.
 ROUTERS: tuple[APIRouter, ...] = (
     health.router,
+    metrics.router,
     auth.router,
     users.router,
     batch.router,  # before tracks: /api/tracks/analyze is no track
