@@ -19,6 +19,7 @@ BENCHMARKS = {
     "sets": "30 out of 5,000 beside repeated greedy building, 12 out of 60 beside the proven optimum, and the time",
     "similar": "similar tracks among 100,000 and 1,000,000, and whether they mean anything (MAP4_TRUTH_DIR)",
     "search": "searches over 100,000 and 1,000,000 generated tracks, by kind",
+    "load": "map4 serve on 100,000 tracks under 50 and 500 users, and while Redis and PostgreSQL are killed",
     "chaos": "40 rounds of killing run, workers and database",
     "fuzz": "2,000 damaged files of each format",
 }

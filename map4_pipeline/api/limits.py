@@ -31,8 +31,10 @@ class RateLimiter:
         self._shared: strategies.SlidingWindowCounterRateLimiter | None = None
         self._rest_until = 0.0
         if redis_url is not None:
+            # The embedded server's address, as redis-py takes it, has another name there.
+            address = f"redis+{redis_url}" if redis_url.startswith("unix:") else redis_url
             options = {"socket_timeout": 0.2, "socket_connect_timeout": 0.2}
-            self._shared = strategies.SlidingWindowCounterRateLimiter(storage_from_string(redis_url, **options))
+            self._shared = strategies.SlidingWindowCounterRateLimiter(storage_from_string(address, **options))
 
     def take(self, subject: str, per_minute: int) -> float:
         """Count a request; return 0 when it may go on, else the seconds until the next one may."""
