@@ -127,9 +127,11 @@ class EmbeddedPostgres(EmbeddedServer):
                 self._check_version(binaries)
             else:
                 self._initialise(binaries, account)
-            # Nobody holds `server.lock`, so this is a leftover. PostgreSQL would ask whether some process has the id
-            # that is in it, and in a container or after a reboot one often has.
+            # Nobody holds `server.lock`, so these are leftovers. PostgreSQL would ask whether some process has the id
+            # that is in them: in a container or after a reboot one often has, and a killed server that its parent has not
+            # taken note of has it as long as the parent lives.
             (self.data / "postmaster.pid").unlink(missing_ok=True)
+            (self._sockets / f".s.PGSQL.{_PORT}.lock").unlink(missing_ok=True)
         except OSError as error:
             raise InfrastructureError(f"Cannot prepare {self.data}: {error.strerror or error}.") from error
 
