@@ -1,6 +1,6 @@
 """What `map4 similar` and `map4 compare` share: options of mixing, and which track is meant."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -32,6 +32,19 @@ def mix_rules(settings: "Settings", policy: str | None, key_lock: bool | None, p
         return TransitionRules.from_settings(settings, policy=policy, key_lock=key_lock, pitch_range=pitch_range)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
+
+
+def playlist_rules(settings: "Settings", parameters: Mapping[str, Any] | None) -> "TransitionRules":
+    """Return the rules of a playlist: those that a set was built with, else those of the settings."""
+    from map4_pipeline.hamms.transition import TransitionRules
+
+    stored = (parameters or {}).get("rules")
+    if stored:
+        try:
+            return TransitionRules(**stored)
+        except (TypeError, ValueError):
+            pass  # written by another version
+    return TransitionRules.from_settings(settings)
 
 
 def track_meant(conn: "Connection", settings: "Settings", name: str) -> dict[str, Any]:

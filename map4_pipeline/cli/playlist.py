@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+    from map4_pipeline.hamms.transition import TransitionRules
     from map4_pipeline.settings import Settings
     from map4_pipeline.store.playlists import Playlist
 
@@ -201,17 +202,10 @@ def _ids(conn: "Connection", configured: "Settings", names: "Sequence[str]") -> 
     return [int(track_meant(conn, configured, name)["id"]) for name in names]
 
 
-def _rules(found: "Playlist | None", configured: "Settings") -> Any:
-    """Return the rules of mixing: those a set was built with, else those of the settings."""
-    from map4_pipeline.hamms.transition import TransitionRules
+def _rules(found: "Playlist | None", configured: "Settings") -> "TransitionRules":
+    from map4_pipeline.cli.mixing import playlist_rules
 
-    stored = (found.parameters or {}).get("rules") if found is not None else None
-    if stored:
-        try:
-            return TransitionRules(**stored)
-        except (TypeError, ValueError):
-            pass  # written by another version
-    return TransitionRules.from_settings(configured)
+    return playlist_rules(configured, None if found is None else found.parameters)
 
 
 def _scoring(conn: "Connection", configured: "Settings", found: "Playlist | None") -> Any:

@@ -33,6 +33,8 @@ _SEED = 4
 _NEARLY = 0.7
 #: A dimension is named when a group's median is this many spreads (half the middle half) of the library away from its median.
 _TELLING = 0.7
+#: So far away it is named with a "rather" where nothing is further.
+_HINTING = 0.25
 _WORDS = {
     "bpm": ("slow", "fast"),
     "energy": ("calm", "energetic"),
@@ -253,7 +255,9 @@ def _words(values: "Array", medians: Mapping[str, float | None]) -> str:
             continue
         low, middle, high = np.percentile(known, [25, 50, 75])
         away = (median - middle) / max((high - low) / 2, 0.02)
-        if abs(away) >= _TELLING:
+        if abs(away) >= _HINTING:
             telling.append((abs(float(away)), _WORDS[name][int(away > 0)]))
-    chosen = [words for _, words in sorted(telling, key=lambda item: -item[0])[:3]]
-    return ", ".join(chosen) or "close to the library's middle"
+    telling.sort(key=lambda item: -item[0])
+    if telling and telling[0][0] < _TELLING:
+        return f"rather {telling[0][1]}"
+    return ", ".join([words for away, words in telling if away >= _TELLING][:3]) or "close to the library's middle"

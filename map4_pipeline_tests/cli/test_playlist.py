@@ -1,6 +1,7 @@
 """`map4 playlist`: sets built, shown, stored, edited; what cannot be kept is named."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from sqlalchemy import Engine, insert, select, update
 from map4_pipeline.settings import Settings
 from map4_pipeline.store.directories import register_directories
 from map4_pipeline.store.libraries import register_library
-from map4_pipeline.store.schema import directories, tracks
+from map4_pipeline.store.schema import directories, export_history, tracks
 
 from ..playlists.pools import mix_tracks
 from .conftest import HOSTILE, Invoke
@@ -147,3 +148,31 @@ def test_a_playlist_by_hand(invoke: Invoke, music: list[int], engine: Engine) ->
     assert invoke("playlist", "move", "Yours", "9", "1").exit_code == 2
     assert "is deleted" in invoke("playlist", "delete", "Yours", "--yes").stdout
     assert "There is no playlist yet" in invoke("playlist", "list").stdout
+
+
+def test_a_playlist_and_a_track_are_reported(invoke: Invoke, music: list[int], engine: Engine, tmp_path: Path) -> None:
+    invoke("playlist", "create", "Friday", *(str(id_) for id_ in music[:6]))
+    told = invoke("report", "--playlist", "Friday", "--output", str(tmp_path / "out"), "--json")
+    assert told.exit_code == 0, told.stderr
+    files = [Path(file["path"]) for file in json.loads(told.stdout)["files"]]
+    assert [file.suffix for file in files] == [".pdf", ".html"]
+    assert all(file.exists() for file in files)
+    assert "[red]not markup[/] :smile:" in files[1].read_text(encoding="utf-8")
+    told = invoke("report", "--track", str(music[0]), "--format", "html", "--output", str(tmp_path / "out"))
+    assert told.exit_code == 0, told.stderr
+    assert (tmp_path / "out" / f"track-{music[0]}.html").exists()
+    with engine.connect() as conn:
+        kept = conn.execute(select(export_history.c.export_type, export_history.c.track_count)).all()
+    assert sorted(tuple(row) for row in kept) == [("html", 1), ("html", 6), ("pdf", 6)]
+
+
+def test_a_report_that_cannot_be_is_refused(invoke: Invoke, music: list[int]) -> None:
+    for arguments, why in (
+        (["--track", "1", "--playlist", "2"], "not both"),
+        (["--playlist", "nobody"], "There is no playlist 'nobody'"),
+        (["--track", "no such track"], "There is no track"),
+        (["--track", str(music[0]), "--format", "xlsx"], "the workbook is of the whole library"),
+    ):
+        told = invoke("report", *arguments)
+        assert told.exit_code == 2
+        assert why in told.stderr

@@ -11,35 +11,44 @@ from map4_pipeline.reports.html import LIMITS, script_json, write_html
 from map4_pipeline.reports.text import NOTHING
 from map4_pipeline_tests.reports.factory import NASTY, nasty_snapshot, snapshot, track
 
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+         "--disable-component-update", "--disable-sync"]  # fmt: skip
 
-class _Page(HTMLParser):
-    """The elements of a page, and what its data scripts hold."""
+
+class Page(HTMLParser):
+    """The elements of a page, what its data scripts hold, its text, and the words one sees when pointing at a drawing."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.data: dict[str, str] = {}
         self.text = ""
+        self.titles: list[str] = []
         self._open = ""
+        self._in_title = False
         self.feed(path.read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
+        self._in_title = tag == "title"
         self._open = (dict(attrs).get("id") or "script") if tag == "script" else "style" if tag == "style" else ""
 
     def handle_endtag(self, tag: str) -> None:
         if tag in ("script", "style"):
             self._open = ""
+        self._in_title = False
 
     def handle_data(self, data: str) -> None:
         if self._open:
             self.data[self._open] = self.data.get(self._open, "") + data
+        elif self.tags and self.tags[-1][0] == "title" and self._in_title:
+            self.titles.append(data)
         else:
             self.text += data
 
 
 def test_the_page_is_self_contained(tmp_path: Path) -> None:
-    page = _Page(write_html(snapshot(size=60), tmp_path / "a.html").path)
+    page = Page(write_html(snapshot(size=60), tmp_path / "a.html").path)
     for tag, attributes in page.tags:
         for name in ("src", "href", "srcset", "action"):
             assert (attributes.get(name) or "#").startswith(("#", "data:")), (tag, attributes)
@@ -59,7 +68,7 @@ def test_the_page_is_self_contained(tmp_path: Path) -> None:
 
 
 def test_hostile_text_stays_text(tmp_path: Path) -> None:
-    page = _Page(write_html(nasty_snapshot(), tmp_path / "a.html").path)
+    page = Page(write_html(nasty_snapshot(), tmp_path / "a.html").path)
     assert sum(tag == "script" for tag, _ in page.tags) == 4
     assert not {"b", "para", "font"} & {tag for tag, _ in page.tags[page.tags.index(("main", {})) :]}
     assert not [name for _, attributes in page.tags for name in attributes if name.startswith("on")]
@@ -80,7 +89,7 @@ def test_json_cannot_leave_its_script() -> None:
 
 
 def test_an_empty_library_says_so(tmp_path: Path) -> None:
-    page = _Page(write_html(snapshot([]), tmp_path / "a.html").path)
+    page = Page(write_html(snapshot([]), tmp_path / "a.html").path)
     assert json.loads(page.data["charts"]) == {}
     assert page.text.count("Nothing measured") == 12
     assert "The library holds no tracks." in page.text
@@ -88,7 +97,7 @@ def test_an_empty_library_says_so(tmp_path: Path) -> None:
 
 def test_a_large_library_is_cut_and_says_so(tmp_path: Path) -> None:
     row = track(0)
-    page = _Page(write_html(snapshot([row] * (LIMITS.tracks + 10)), tmp_path / "a.html").path)
+    page = Page(write_html(snapshot([row] * (LIMITS.tracks + 10)), tmp_path / "a.html").path)
     assert len(json.loads(page.data["tracks-data"])["rows"]) == LIMITS.tracks
     assert "The first 5000 of 5010" in page.text
 
@@ -100,11 +109,9 @@ def test_a_browser_shows_it_without_network_or_errors(tmp_path: Path) -> None:
 
     reports = {name: write_html(made, tmp_path / f"{name}.html").path for name, made in (
         ("plain", snapshot(size=120)), ("hostile", nasty_snapshot()), ("empty", snapshot([])))}  # fmt: skip
-    flags = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-             "--disable-component-update", "--disable-sync"]  # fmt: skip
     complaints: list[str] = []
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=flags)
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
         for name, path in reports.items():
             page = browser.new_page()
             page.on("console", lambda message: complaints.append(message.text))
