@@ -1,7 +1,7 @@
 """Every setting of MAP4, typed, from the environment, in one place.
 
-`Settings` is the only thing in MAP4 that reads the environment. The table in the README is made from
-it by `python -m map4_pipeline.settings`.
+`Settings` is the only thing in MAP4 that reads the environment, and the file that `map4 secrets` keeps encrypted. The table in
+the README is made from it by `python -m map4_pipeline.settings`.
 """
 
 import os
@@ -12,7 +12,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from map4_pipeline.sealing import SealError, read_sealed
 
 
 class SettingsError(ValueError):
@@ -118,6 +121,7 @@ class Settings(BaseSettings):
         ge=1,
         description="Events of steps, logs of runs, scans and done rows of the queue that are older are removed once a week.",
     )
+    audit_days: int = Field(default=365, ge=1, description="Entries of the audit log that are older are removed once a week.")
     watch_seconds: int = Field(default=30, ge=5, description="How often the sensor `watched_folders` looks.")
     watch_settle_seconds: float = Field(
         default=5.0, ge=0, description="A file has to be unchanged for so long before the sensor takes it."
@@ -224,6 +228,9 @@ class Settings(BaseSettings):
     token_file: Path = Field(
         default_factory=default_token_file, description="Where the token for MAP4_SERVER is kept, readable by its user alone."
     )
+    dagster_url: str = Field(
+        default="", description="Where people reach Dagster's UI behind the same proxy: `/dagster/` (docs/deployment.md)."
+    )
     secret_key: SecretStr | None = Field(
         default=None,
         description="Encrypts secrets in the database; 32 characters or more. Unset: the file `secret.key` in MAP4_HOME.",
@@ -232,6 +239,32 @@ class Settings(BaseSettings):
     session_days: float = Field(default=30.0, gt=0, description="... and in any case after so many days.")
     access_minutes: float = Field(default=15.0, gt=0, le=1440, description="How long an access token of the API lives.")
     refresh_days: float = Field(default=30.0, gt=0, description="How long a refresh token of the API lives.")
+    oidc_issuer: str = Field(
+        default="", description="Log in with an OpenID Connect issuer: its address (`https://id.example.org/realms/home`), ..."
+    )
+    oidc_client_id: str = Field(default="", description="... as whom MAP4 is registered there, ...")
+    oidc_client_secret: SecretStr | None = Field(default=None, description="... the secret of this registration, ...")
+    oidc_name: str = Field(default="single sign-on", description="... and what people call it.")
+    google_client_id: str = Field(default="", description="Log in with Google: MAP4's registration there ...")
+    google_client_secret: SecretStr | None = Field(default=None, description="... and its secret.")
+    github_client_id: str = Field(default="", description="Log in with GitHub: MAP4's registration there ...")
+    github_client_secret: SecretStr | None = Field(default=None, description="... and its secret.")
+    github_url: str = Field(default="https://github.com", description="GitHub, or a GitHub Enterprise server.")
+    login_new_users: Literal["refuse", "viewer", "user"] = Field(
+        default="refuse",
+        description="Who logs in elsewhere and has no account here: is refused, or gets one with this role and no library yet.",
+    )
+    login_domains: str = Field(
+        default="", description="... if the issuer has verified a mail address of one of these domains; with commas between."
+    )
+    key_days: float = Field(default=90.0, gt=0, description="The key that signs access tokens is changed after so many days.")
+    tls_certificate: Path | None = Field(
+        default=None, description="`map4 serve` speaks HTTPS (TLS 1.3) with this certificate and its chain (PEM) ..."
+    )
+    tls_key: Path | None = Field(default=None, description="... and this private key (PEM).")
+    redis_ca: Path | None = Field(
+        default=None, description="CA (PEM) that a `rediss://` server's certificate has to be of. Unset: the system's."
+    )
     rate_per_minute: int = Field(default=600, ge=1, description="Requests a minute that a user may make.")
     api_processes: int = Field(
         default=1, ge=1, le=64, description="Processes of `map4 serve`. One serves some dozens of users; more use more cores."
@@ -261,6 +294,18 @@ class Settings(BaseSettings):
         description="Where libraries registered on another machine are here: `/home/me/Music=/music;/other=/mnt/other`.",
     )
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read the environment first, then what `map4 secrets` keeps."""
+        return init_settings, env_settings, SealedSettings(settings_cls)
+
     @field_validator(
         "openai_api_key", "anthropic_api_key", "gemini_api_key", "openai_base_url", "anthropic_base_url", "gemini_base_url",
         "ai_budget_usd_per_day", "ai_budget_usd_per_run", mode="before",
@@ -275,9 +320,23 @@ class Settings(BaseSettings):
         return value.expanduser().absolute()
 
     @field_validator(
-        "database_url", "dagster_database_url", "redis_url", "secret_key", "token", "alert_webhook", "alert_mail",
-        "metrics_token", "sentry_dsn", mode="before",
-    )  # fmt: skip
+        "database_url",
+        "dagster_database_url",
+        "redis_url",
+        "secret_key",
+        "token",
+        "alert_webhook",
+        "alert_mail",
+        "metrics_token",
+        "sentry_dsn",
+        "tls_certificate",
+        "tls_key",
+        "redis_ca",
+        "oidc_client_secret",
+        "google_client_secret",
+        "github_client_secret",
+        mode="before",
+    )
     @classmethod
     def _empty_is_unset(cls, value: Any) -> Any:
         return None if isinstance(value, str) and not value.strip() else value
@@ -310,6 +369,26 @@ class Settings(BaseSettings):
         return self.home / "backups"
 
 
+class SealedSettings(PydanticBaseSettingsSource):
+    """Secret settings that `map4 secrets` keeps encrypted in MAP4_HOME; only the environment says where that is, and the key."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """Return nothing: `__call__` gives all at once."""
+        return None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        """Return what is kept, by field."""
+        home = self.current_state.get("home") or os.environ.get("MAP4_HOME") or default_home()
+        key = self.current_state.get("secret_key") or os.environ.get("MAP4_SECRET_KEY")
+        try:
+            kept = read_sealed(Path(home).expanduser(), key if isinstance(key, str) else None)
+        except SealError as error:
+            raise SettingsError(f"{error}.") from None
+        fields = {environment_name(name): name for name in Settings.model_fields}
+        # By the name that validation looks for: an alias goes before the field's own.
+        return {_validated_name(fields[name]): value for name, value in kept.items() if name in fields}
+
+
 def load_settings(**overrides: Any) -> Settings:
     """Read the settings from the environment.
 
@@ -340,6 +419,17 @@ def environment_name(field: str) -> str:
     if info is not None and isinstance(info.validation_alias, AliasChoices):
         return str(info.validation_alias.choices[0])
     return field if field.isupper() else f"MAP4_{field.upper()}"
+
+
+def secret_names() -> list[str]:
+    """Return the environment variables of all settings that are secret, but for the key that the others are encrypted with."""
+    secret = [name for name, info in Settings.model_fields.items() if "SecretStr" in str(info.annotation)]
+    return sorted(environment_name(name) for name in secret if name != "secret_key")
+
+
+def _validated_name(field: str) -> str:
+    alias = Settings.model_fields[field].validation_alias
+    return str(alias.choices[0]) if isinstance(alias, AliasChoices) else field
 
 
 def settings_table() -> str:

@@ -60,6 +60,14 @@ class PostgresForTests:
         finally:
             connection.close()
 
+    def owner_value(self, statement: str) -> object:
+        """Return what the superuser is told by a statement."""
+        address = self._superuser_address.format("postgres")
+        with contextlib.closing(psycopg2.connect(address)) as connection, connection.cursor() as cursor:
+            cursor.execute(statement)
+            row = cursor.fetchone()
+        return None if row is None else row[0]
+
     @contextlib.contextmanager
     def database(self, *, migrated: bool = True) -> Iterator[str]:
         """Make a database, give its address as a user would write it, and drop it (and Dagster's beside it)."""

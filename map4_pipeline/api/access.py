@@ -4,6 +4,7 @@ A route says what it needs with a parameter (`principal: Reader`), or that it ne
 application refuses to start with a route that says neither.
 """
 
+import logging
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated
@@ -14,6 +15,8 @@ from fastapi.routing import APIRoute, iter_route_contexts
 
 from map4_pipeline.api.problems import Problem
 from map4_pipeline.store.accounts import User
+
+_log = logging.getLogger("map4.api.access")
 
 
 class Permission(StrEnum):
@@ -99,6 +102,8 @@ class Needs:
             headers = {"WWW-Authenticate": 'Bearer realm="map4"'}
             raise Problem(401, "not-logged-in", "Log in, or send a token: Authorization: Bearer ...", headers=headers)
         if not principal.may(self.permission):
+            route = getattr(request.scope.get("route"), "path", "")
+            _log.warning("refused: user %d, %s, %s %s", principal.user.id, self.permission.value, request.method, route)
             raise Problem(403, "not-allowed", f"This needs the permission {self.permission.value!r}, which you do not have.")
         if principal.user.must_change_password and self.permission is not Permission.ACCOUNT:
             raise Problem(403, "password-change", "Choose a password of your own first.")

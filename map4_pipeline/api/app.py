@@ -16,8 +16,9 @@ from map4_pipeline.api.access import verify_routes
 from map4_pipeline.api.context import Context
 from map4_pipeline.api.exporter import Exporter
 from map4_pipeline.api.features import Activity, feature_of
+from map4_pipeline.api.federation import Federation
 from map4_pipeline.api.identity import identify
-from map4_pipeline.api.limits import ANONYMOUS_PER_MINUTE, RateLimiter, verify_rate
+from map4_pipeline.api.limits import ANONYMOUS_PER_MINUTE, RateLimiter, address_of, network_of, verify_rate
 from map4_pipeline.api.metrics import Metrics
 from map4_pipeline.api.middleware import Envelope, Served, route_of
 from map4_pipeline.api.revive import Reviver
@@ -31,7 +32,9 @@ _QUIET_ROUTES = frozenset(("/metrics", "/api/health/live", "/api/health/ready", 
 _DESCRIPTION = "The music library that MAP4 keeps: tracks with measured features, search, comparison, playlists, exports."
 
 
-def create_app(settings: Settings, engine: Engine, redis_url: str | None = None, *, threads: int = 24) -> FastAPI:
+def create_app(
+    settings: Settings, engine: Engine, redis_url: str | None = None, *, threads: int = 24, tls: bool = False
+) -> FastAPI:
     """Return the application over a database that is up to date.
 
     Parameters
@@ -42,11 +45,13 @@ def create_app(settings: Settings, engine: Engine, redis_url: str | None = None,
         Where limits are counted and answers are cached for all processes together.
     threads : int
         Requests that work at once; more of them wait.
+    tls : bool
+        Whether the server itself speaks HTTPS.
 
     Raises
     ------
     InfrastructureError
-        When secrets cannot be decrypted.
+        When settings do not fit together.
     """
     from map4_pipeline.api.pages import install as install_pages
     from map4_pipeline.api.routes import ROUTERS
@@ -54,14 +59,19 @@ def create_app(settings: Settings, engine: Engine, redis_url: str | None = None,
     cache = Cache(redis_url)
     exporter = Exporter(engine, settings.home / "exports" / "jobs", cache)
     metrics, activity = Metrics(settings, engine, cache), Activity(engine)
-    context = Context(settings, engine, open_cipher(settings), cache, exporter, metrics, activity)
+    context = Context(settings, engine, open_cipher(settings), cache, exporter, metrics, activity, Federation(settings), tls)
     limiter = RateLimiter(redis_url)
 
     def rate(request: Request) -> None:
-        principal = identify(request)
+        address = f"address:{network_of(address_of(request))}"
+        try:
+            principal = identify(request)
+        except problems.Problem:
+            # Who tries tokens is nobody until one is right, and is counted like everybody who has not logged in.
+            verify_rate(limiter, request, address, ANONYMOUS_PER_MINUTE)
+            raise
         if principal is None:
-            address = request.client.host if request.client else "unknown"
-            verify_rate(limiter, request, f"address:{address}", ANONYMOUS_PER_MINUTE)
+            verify_rate(limiter, request, address, ANONYMOUS_PER_MINUTE)
         else:
             verify_rate(limiter, request, f"user:{principal.user.id}", settings.rate_per_minute)
 

@@ -21,7 +21,8 @@ from map4_pipeline.store.tokens import TOKEN_PREFIX, SigningKeys, session_user, 
 ALGORITHM = "HS256"
 ISSUER = "map4"
 CSRF_HEADER = "x-csrf-token"
-_SAFE = frozenset(("GET", "HEAD", "OPTIONS"))
+#: Methods that change nothing.
+SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
 
 
 def identify(request: Request) -> Principal | None:
@@ -58,9 +59,10 @@ def _identify(request: Request) -> Principal | None:
             return None
         seen(conn, found[0].id)
     csrf = csrf_token(secret)
-    if request.method not in _SAFE:
+    if request.method not in SAFE_METHODS:
         refuse_foreign(request)
-        if not hmac.compare_digest(request.headers.get(CSRF_HEADER, ""), csrf):
+        # As bytes: of text that is not ASCII the comparison raises.
+        if not hmac.compare_digest(request.headers.get(CSRF_HEADER, "").encode(), csrf.encode()):
             raise Problem(403, "csrf", "The page is out of date: reload it and try again.")
     user, session_id = found
     return Principal(user, ROLES[user.role], "session", session_id, csrf)
@@ -92,7 +94,7 @@ def _named(context: Context, secret: str) -> Principal | None:
 
 
 def _access(context: Context, token: str) -> Principal | None:
-    claims = read_access_token(context.signing_keys(), token)
+    claims = read_access_token(context.signing_keys(key_id(token)), token)
     if claims is None:
         return None
     with context.engine.begin() as conn:
@@ -113,21 +115,33 @@ def make_access_token(keys: SigningKeys, user: User, seconds: float) -> str:
     return jwt.encode(claims | times, keys.secrets[keys.current], ALGORITHM, headers={"kid": keys.current})
 
 
-def read_access_token(keys: SigningKeys, token: str) -> dict[str, Any] | None:
-    """Return the claims of an access token of ours that has not run out, else None."""
+def key_id(token: str) -> str | None:
+    """Return which key an access token says it is signed with; it may say anything."""
     import jwt
 
     try:
         kid = jwt.get_unverified_header(token).get("kid")
-        secret = keys.secrets.get(kid) if isinstance(kid, str) else None
-        if secret is None:
-            return None
+    except jwt.InvalidTokenError:
+        return None
+    return kid if isinstance(kid, str) else None
+
+
+def read_access_token(keys: SigningKeys, token: str) -> dict[str, Any] | None:
+    """Return the claims of an access token of ours that has not run out, else None."""
+    import jwt
+
+    kid = key_id(token)
+    secret = None if kid is None else keys.secrets.get(kid)
+    if secret is None:
+        return None
+    try:
         claims: dict[str, Any] = jwt.decode(
             token, secret, [ALGORITHM], {"require": ["exp", "iat", "nbf", "sub", "iss", "aud"]}, audience=ISSUER, issuer=ISSUER
         )
     except jwt.InvalidTokenError:
         return None
-    return claims if str(claims["sub"]).isdigit() else None
+    subject = str(claims["sub"])
+    return claims if subject.isascii() and subject.isdigit() else None
 
 
 def csrf_token(session_secret: str) -> str:
@@ -144,8 +158,16 @@ def refuse_foreign(request: Request) -> None:
     Problem
     """
     site = request.headers.get("sec-fetch-site")
-    origin = request.headers.get("origin")
-    context = context_of(request)
-    own = {request.url.netloc, urlsplit(context.settings.public_url).netloc}
-    if (site not in (None, "same-origin", "none")) or (origin is not None and urlsplit(origin).netloc not in own):
+    if site not in (None, "same-origin", "none") or not _is_own(request, request.headers.get("origin")):
         raise Problem(403, "csrf", "This request comes from another site.")
+
+
+def _is_own(request: Request, origin: str | None) -> bool:
+    """Return whether a browser's `Origin` is this application's; `null`, which is what sandboxed pages send, is nobody's."""
+    if origin is None:
+        return True
+    public = urlsplit(context_of(request).settings.public_url)
+    if public.netloc:
+        return origin in (f"{public.scheme}://{public.netloc}", f"{request.url.scheme}://{request.url.netloc}")
+    # A proxy that nobody told MAP4 of may have taken the encryption off.
+    return origin in (f"http://{request.url.netloc}", f"https://{request.url.netloc}")

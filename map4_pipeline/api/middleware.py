@@ -20,6 +20,9 @@ _PAGES = (
     "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
 
+#: What is about accounts stays in no browser's cache either.
+_PERSONAL = ("/api/auth", "/api/users", "/api/audit", "/account", "/admin", "/login", "/password")
+
 
 @dataclass(frozen=True, slots=True)
 class Served:
@@ -109,9 +112,10 @@ class Envelope:
         headers["Permissions-Policy"] = "camera=(), microphone=(), geolocation=()"
         if not scope["path"].startswith("/static/"):
             # What a user sees is no business of a proxy's cache.
-            headers.setdefault("Cache-Control", "private, no-cache")
+            kept = "no-store" if scope["path"].startswith(_PERSONAL) else "private, no-cache"
+            headers.setdefault("Cache-Control", kept)
         if self._is_secure():
-            headers["Strict-Transport-Security"] = "max-age=63072000"
+            headers["Strict-Transport-Security"] = "max-age=63072000; includeSubDomains"
 
 
 def route_of(scope: MutableMapping[str, Any]) -> str:

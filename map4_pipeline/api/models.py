@@ -3,15 +3,33 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Unit = Annotated[float, Field(ge=0, le=1)]
+#: Numbers of rows, as PostgreSQL's integer and bigint hold them.
+Id = Annotated[int, Field(ge=0, lt=2**31)]
+BigId = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class Strict(BaseModel):
-    """A body in which nothing unknown stands."""
+    """A body in which nothing unknown stands, and no text that PostgreSQL could not hold."""
 
     model_config = ConfigDict(extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _storable(cls, given: Any) -> Any:
+        if not _is_storable(given):
+            raise ValueError("Text must hold neither a NUL nor half of a surrogate pair.")
+        return given
+
+
+def _is_storable(given: Any) -> bool:
+    if isinstance(given, str):
+        return "\0" not in given and not any("\ud800" <= letter <= "\udfff" for letter in given)
+    if isinstance(given, dict):
+        return all(_is_storable(key) and _is_storable(value) for key, value in given.items())
+    return all(_is_storable(item) for item in given) if isinstance(given, list) else True
 
 
 class NumberCandidate(BaseModel):

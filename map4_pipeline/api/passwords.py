@@ -2,7 +2,9 @@
 
 import base64
 import hashlib
+import re
 import secrets
+from collections.abc import Sequence
 
 from map4_pipeline.store.errors import StoreError
 
@@ -18,6 +20,34 @@ _COMMON = frozenset(
 )
 
 
+#: What guessers begin with, and words of this place: what is left without them has to be worth something.
+_WORDS = (
+    "administrator password passwort iloveyou football baseball sunshine princess superman changeme letmein welcome dagster "
+    "qwerty qwertz azerty monkey dragon master shadow batman secret default michael charlie jordan summer winter spring autumn "
+    "library access login admin guest music hello pass user test root map4 love abc"
+).split()
+_ROWS = ("abcdefghijklmnopqrstuvwxyz 01234567890 qwertyuiop asdfghjkl zxcvbnm qwertzuiop yxcvbnm 1qaz2wsx3edc4rfv").split()
+_LEET = str.maketrans("@4031$57!", "aaoeisstl")
+#: Characters that have to be left.
+_UNEXPECTED = 5
+
+
+def _unexpected(low: str, name: str) -> int:
+    """Return how many characters of a password (small letters) no list, keyboard, calendar or repetition leads to."""
+    words = [part for part in re.split(r"[\W_]+", name.lower()) if len(part) > 2] + _WORDS
+    undated = re.sub(r"(?:19|20)\d\d", "\0", low)
+    return min(_left(undated, words), _left(undated.translate(_LEET), words))
+
+
+def _left(text: str, words: Sequence[str]) -> int:
+    for word in words:
+        text = text.replace(word, "\0")
+    text = re.sub(r"(.{1,4})\1+", r"\1", text)
+    runs = {way[at : at + 4] for row in _ROWS for way in (row, row[::-1]) for at in range(len(way) - 3)}
+    expected = {place for at in range(len(text) - 3) if text[at : at + 4] in runs for place in range(at, at + 4)}
+    return sum(letter != "\0" and at not in expected for at, letter in enumerate(text))
+
+
 def verify_choice(password: str, name: str) -> None:
     """Refuse a password that is too easy to guess.
 
@@ -31,9 +61,8 @@ def verify_choice(password: str, name: str) -> None:
     if len(password) > LONGEST:
         raise StoreError(f"A password has {LONGEST} characters at most.")
     low = password.lower()
-    beside_name = low.replace(name.lower(), "") if len(name) > 2 else low
-    if low in _COMMON or len(set(low)) < 5 or len(beside_name) < 8:
-        raise StoreError("This password is easy to guess: it is common, repeats itself, or holds the user's name.")
+    if low in _COMMON or len(set(low)) < 5 or _unexpected(low, name) < _UNEXPECTED:
+        raise StoreError("This password is easy to guess: it is common, repeats itself, or is little more than a name.")
 
 
 def hash_password(password: str) -> str:

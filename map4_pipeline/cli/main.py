@@ -35,7 +35,8 @@ COMMANDS = {
     "queue": ("map4_pipeline.cli.queue", "queue", "Ask for files or folders to be analysed, by priority."),
     "library": ("map4_pipeline.cli.library", "library", "List library roots; move, watch or remove one."),
     "serve": ("map4_pipeline.cli.serve", "serve", "Start the REST API and the web page."),
-    "users": ("map4_pipeline.cli.users", "users", "Accounts of the API and the web page: list, add, change, remove."),
+    "users": ("map4_pipeline.cli.users", "users", "Accounts of the API and the web page: list, add, change, export, erase."),
+    "secrets": ("map4_pipeline.cli.secrets", "secrets", "Secret settings, kept encrypted: set, list, remove."),
     "doctor": ("map4_pipeline.cli.doctor", "doctor", "Check that everything MAP4 needs works here."),
     "db": ("map4_pipeline.cli.db", "db", "The database: url, start, stop, status, migrate, dump, restore."),
 }

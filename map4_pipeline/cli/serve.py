@@ -29,8 +29,8 @@ _SPARE = 8
 @click.option("--host", help="Address to listen on. Default: MAP4_API_HOST or 127.0.0.1.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port. Default: MAP4_API_PORT or 8000.")
 @click.option("--processes", type=click.IntRange(1, 64), help="Processes that serve. Default: MAP4_API_PROCESSES or 1.")
-@click.option("--tls-certificate", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Serve HTTPS (PEM).")
-@click.option("--tls-key", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Its private key (PEM).")
+@click.option("--tls-certificate", type=click.Path(path_type=Path), help="Serve HTTPS (PEM). Default: MAP4_TLS_CERTIFICATE.")
+@click.option("--tls-key", type=click.Path(path_type=Path), help="Its private key (PEM). Default: MAP4_TLS_KEY.")
 def serve(host: str | None, port: int | None, processes: int | None, tls_certificate: Path | None, tls_key: Path | None) -> None:
     """Start the REST API and the web page; Ctrl-C stops them. The first start makes an admin and shows the password once."""
     import uvicorn
@@ -44,9 +44,12 @@ def serve(host: str | None, port: int | None, processes: int | None, tls_certifi
     from map4_pipeline.store.database import open_database
     from map4_pipeline.store.valkey_server import redis_url
 
-    if (tls_certificate is None) != (tls_key is None):
-        raise click.UsageError("--tls-certificate and --tls-key belong together.")
     configured = settings()
+    certificate, key = tls_certificate or configured.tls_certificate, tls_key or configured.tls_key
+    if (certificate is None) != (key is None):
+        raise click.UsageError("--tls-certificate and --tls-key (MAP4_TLS_CERTIFICATE and MAP4_TLS_KEY) belong together.")
+    if certificate is not None and key is not None:
+        tls_context(certificate, key)  # told before anything is started
     configure_logging(configured, "serve", console=sys.stderr)
     start_sentry(configured, "serve")
     console = make_console()
@@ -57,13 +60,13 @@ def serve(host: str | None, port: int | None, processes: int | None, tls_certifi
     redis_url(configured)
     try:
         first_admin(keeper, console)
-        if address not in _LOOPBACK and tls_certificate is None and not configured.public_url.startswith("https:"):
+        if address not in _LOOPBACK and certificate is None and not configured.public_url.startswith("https:"):
             console.print(
                 f"Warning: {address} is served without encryption: passwords can be read on the way. Use --tls-certificate and "
                 "--tls-key, or a proxy with HTTPS and MAP4_PUBLIC_URL.",
                 style="bold yellow", soft_wrap=True,
             )  # fmt: skip
-        with _several(count):
+        with _several(count, certificate, key):
             config = uvicorn.Config(
                 f"{__name__}:make_app",
                 factory=True,
@@ -76,11 +79,11 @@ def serve(host: str | None, port: int | None, processes: int | None, tls_certifi
                 proxy_headers=True,
                 forwarded_allow_ips=configured.trusted_proxies,
                 timeout_graceful_shutdown=10,
-                ssl_certfile=tls_certificate,
-                ssl_keyfile=tls_key,
-                ssl_context_factory=None if tls_certificate is None else _modern_tls,
+                ssl_certfile=certificate,
+                ssl_keyfile=key,
+                ssl_context_factory=None if certificate is None else _modern_tls,
             )
-            scheme = "http" if tls_certificate is None else "https"
+            scheme = "http" if certificate is None else "https"
             shown = f"[{address}]" if ":" in address else address
             console.print(f"MAP4  {scheme}://{shown}:{config.port}   (Ctrl-C stops it)", style="bold")
             # Single files that somebody asks for are analysed at once, in a process beside this one.
@@ -109,15 +112,18 @@ def make_app() -> "FastAPI":
     threads = max(THREADS // configured.api_processes, 8)
     # Statements' values are no business of the log.
     options = {"pool_size": threads, "max_overflow": _SPARE, "pool_timeout": 10, "hide_parameters": True}
-    return create_app(configured, make_engine(resolve_url(configured), **options), redis_url(configured), threads=threads)
+    engine = make_engine(resolve_url(configured), **options)
+    return create_app(configured, engine, redis_url(configured), threads=threads, tls=configured.tls_certificate is not None)
 
 
 @contextlib.contextmanager
-def _several(count: int) -> Iterator[None]:
-    """Tell the processes of the server how many they are, and give several a folder in which their counts are added up."""
+def _several(count: int, certificate: Path | None, key: Path | None) -> Iterator[None]:
+    """Tell the processes of the server how many they are and how they speak, and give several a folder to add up counts in."""
     from map4_pipeline.settings import settings
 
     changed = {"MAP4_API_PROCESSES": str(count)}
+    if certificate is not None and key is not None:
+        changed |= {"MAP4_TLS_CERTIFICATE": str(certificate), "MAP4_TLS_KEY": str(key)}
     with contextlib.ExitStack() as stack:
         if count > 1:
             # prometheus-client looks for it when it is imported, and by this name.
@@ -136,13 +142,9 @@ def _several(count: int) -> Iterator[None]:
             settings.cache_clear()
 
 
-def _modern_tls(_config: "uvicorn.Config", default: "Callable[[], ssl.SSLContext]") -> "ssl.SSLContext":
-    """Return how HTTPS is spoken: TLS 1.3, nothing older."""
-    import ssl
-
-    made = default()
-    made.minimum_version = ssl.TLSVersion.TLSv1_3
-    return made
+def _modern_tls(config: "uvicorn.Config", _default: "Callable[[], ssl.SSLContext]") -> "ssl.SSLContext":
+    """Return how a process speaks HTTPS."""
+    return tls_context(Path(str(config.ssl_certfile)), Path(str(config.ssl_keyfile)))
 
 
 def _run(config: "uvicorn.Config") -> None:
@@ -156,9 +158,38 @@ def _run(config: "uvicorn.Config") -> None:
     Multiprocess(config, sockets=[config.bind_socket()]).run()
 
 
+def tls_context(certificate: Path, key: Path) -> "ssl.SSLContext":
+    """Return how HTTPS is spoken: TLS 1.3, nothing older.
+
+    Raises
+    ------
+    click.UsageError
+        When the certificate or its key cannot be used.
+    """
+    import ssl
+
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    made.minimum_version = ssl.TLSVersion.TLSv1_3
+    try:
+        made.load_cert_chain(certificate, key, password=_no_passphrase)
+    except ssl.SSLError as error:
+        said = f"{certificate} and {key} cannot be used as certificate and key: {error.reason or error}."
+        raise click.UsageError(f"{said} Both have to be PEM, the key without a passphrase, and belong together.") from None
+    except OSError as error:
+        missing = key if certificate.is_file() else certificate
+        raise click.UsageError(f"{missing} cannot be read: {error.strerror}.") from None
+    return made
+
+
+def _no_passphrase() -> str:
+    # Without it OpenSSL would ask on the terminal, where nobody may be.
+    return ""
+
+
 def first_admin(engine: "Engine", console: "Console") -> None:
     """Make an admin where there is no account yet, and show the password for the first login, this once."""
     from map4_pipeline.api.passwords import hash_password, one_time_password
+    from map4_pipeline.store import audit
     from map4_pipeline.store.accounts import create_user, has_users, verify_nobody
 
     with engine.connect() as conn:
@@ -169,7 +200,8 @@ def first_admin(engine: "Engine", console: "Console") -> None:
     with engine.begin() as conn:
         if not verify_nobody(conn):
             return
-        create_user(conn, "admin", "admin", password_hash=hashed, library_ids=None, must_change_password=True)
+        made = create_user(conn, "admin", "admin", password_hash=hashed, library_ids=None, must_change_password=True)
+        audit.note(conn, "user made", target=made.name, detail={"role": made.role, "by": "the first start"})
     console.print()
     console.print("The first account was made. This password is for the first login only and is not shown again:")
     console.print(f"  name      admin\n  password  {password}", style="bold")

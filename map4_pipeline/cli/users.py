@@ -1,6 +1,7 @@
 """`map4 users`: accounts of the API and the web page, for whoever has the database."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import click
@@ -87,14 +88,40 @@ def change(name: str, role: str | None, active: bool | None, slugs: tuple[str, .
 
 @users.command()
 @click.argument("name")
+@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="A file. Default: standard output.")
+def export(name: str, output: Path | None) -> None:
+    """Write all that is held about a user, as JSON."""
+    import json
+
+    from map4_pipeline.store.privacy import export_user
+
+    found = _within(lambda conn: export_user(conn, _user_id(conn, name)), action="user data exported", target=name)
+    said = json.dumps(found, ensure_ascii=False, indent=2)
+    if output is None:
+        click.echo(said)
+        return
+    try:
+        output.write_text(said + "\n", encoding="utf-8")
+    except OSError as error:
+        raise click.UsageError(f"{output} cannot be written: {error.strerror}.") from None
+    click.echo(f"What is held about {name} is in {output}.")
+
+
+@users.command()
+@click.argument("name")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def remove(name: str, yes: bool) -> None:
-    """Erase an account and what is held about its user."""
-    from map4_pipeline.store.accounts import delete_user
+def erase(name: str, yes: bool) -> None:
+    """Erase an account and what is held about its user. Who did what stays, under a pseudonym."""
+    from map4_pipeline.settings import settings
+    from map4_pipeline.store.privacy import erase_user
 
     if not yes:
-        click.confirm(f"Erase {name}, with sessions, tokens and the name in the audit log?", abort=True)
-    _within(lambda conn: delete_user(conn, _user_id(conn, name)), action="user erased")
+        click.confirm(f"Erase {name}: account, sessions, tokens, jobs, and the name wherever it stands?", abort=True)
+    erased = _within(lambda conn: erase_user(conn, _user_id(conn, name)), action="user erased")
+    for job_id in erased.job_ids:
+        for path in (settings().home / "exports" / "jobs").glob(f"{job_id}.*"):
+            path.unlink(missing_ok=True)
+    click.echo(f"Erased. What had to stay is under {erased.alias}. Backups made before still hold the name.")
 
 
 @users.command("rotate-keys")

@@ -78,6 +78,40 @@ class Client(Transport):
         """Revoke a named token."""
         self.request("DELETE", "/api/auth/tokens/{token_id}", values={"token_id": token_id})
 
+    def list_identities(self) -> list[shapes.IdentityInfo]:
+        """List the logins elsewhere that log in as oneself."""
+        found: list[shapes.IdentityInfo] = self.request("GET", "/api/auth/identities")
+        return found
+
+    def connect_identity(self, provider: str, body: shapes.Proof) -> shapes.Onward:
+        """Begin to connect a login elsewhere: send the browser to the address, it comes back by itself."""
+        found: shapes.Onward = self.request("POST", "/api/auth/identities/{provider}", values={"provider": provider}, body=body)
+        return found
+
+    def disconnect_identity(self, identity_id: int) -> None:
+        """Disconnect a login elsewhere; not the only way in."""
+        self.request("DELETE", "/api/auth/identities/{identity_id}", values={"identity_id": identity_id})
+
+    def forward(self, *, x_forwarded_method: str = "GET", x_forwarded_uri: str = "/") -> None:
+        """Say who makes a request that a proxy has before it: `X-Map4-User`, and `X-Map4-Dagster`, `full` or `read-only`."""
+        self.request(
+            "GET", "/api/auth/forward", headers={"x-forwarded-method": x_forwarded_method, "x-forwarded-uri": x_forwarded_uri}
+        )
+
+    def export_oneself(self) -> dict[str, Any]:
+        """Take away all that MAP4 holds about oneself."""
+        found: dict[str, Any] = self.request("GET", "/api/auth/me/export")
+        return found
+
+    def erase_oneself(self, body: shapes.Proof) -> None:
+        """Erase one's account and what is held about oneself."""
+        self.request("POST", "/api/auth/me/erase", body=body)
+
+    def export_user_data(self, user_id: int) -> dict[str, Any]:
+        """Show all that MAP4 holds about a user, to hand it over."""
+        found: dict[str, Any] = self.request("GET", "/api/users/{user_id}/export", values={"user_id": user_id})
+        return found
+
     def list_users(self) -> list[shapes.UserInfo]:
         """List the accounts."""
         found: list[shapes.UserInfo] = self.request("GET", "/api/users")

@@ -224,6 +224,16 @@ class Health(TypedDict):
     version: NotRequired[str]
 
 
+class IdentityInfo(TypedDict):
+    """A login elsewhere."""
+
+    id: int
+    provider: str
+    issuer: str
+    label: str
+    created_at: str
+
+
 class KeyCandidate(TypedDict):
     """Another key."""
 
@@ -294,6 +304,7 @@ class NewPassword(TypedDict):
 
     current: str
     new: str
+    keep_tokens: NotRequired[bool]
 
 
 class NewPlaylist(TypedDict):
@@ -326,6 +337,12 @@ class NumberCandidate(TypedDict):
 
     value: float
     probability: float
+
+
+class Onward(TypedDict):
+    """Where the browser has to go."""
+
+    address: str
 
 
 class Place(TypedDict):
@@ -381,6 +398,12 @@ class Problem(TypedDict):
     status: int
     detail: str
     instance: NotRequired[str]
+
+
+class Proof(TypedDict):
+    """That it is really oneself."""
+
+    password: NotRequired[str | None]
 
 
 class Refresh(TypedDict):

@@ -1,5 +1,7 @@
 """Accounts: users, their roles, the libraries they see, and where else they log in."""
 
+import itertools
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,13 +12,15 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.exc import IntegrityError
 
 from map4_pipeline.store.errors import StoreError
-from map4_pipeline.store.schema import libraries, user_identities, user_libraries, users
+from map4_pipeline.store.schema import api_tokens, libraries, user_identities, user_libraries, users
 
 #: Roles, the mightiest first.
 ROLES = ("admin", "user", "viewer")
 #: Held while accounts are made or changed, so that two at once cannot remove the last admin ("MAP4USR").
 _LOCK = 0x4D415034555352
 _MAX_NAME = 100
+#: A password that somebody else made is good for so many days, and for the first login only.
+ONE_TIME_DAYS = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +80,11 @@ def get_user(conn: Connection, user_id: int) -> User | None:
 
 
 def find_user(conn: Connection, name: str) -> tuple[User, str | None] | None:
-    """Return an account by its name, whatever the case, and the hash of its password."""
-    row = conn.execute(_query().where(func.lower(users.c.name) == name.strip().lower())).one_or_none()
-    return None if row is None else (_user(row), row.password_hash)
+    """Return an account by its name, whatever the case, and the hash of its password; None for one that has run out."""
+    ran_out = func.coalesce(users.c.password_expires_at < func.now(), False).label("ran_out")
+    query = _query().add_columns(ran_out).where(func.lower(users.c.name) == name.strip().lower())
+    row = conn.execute(query).one_or_none()
+    return None if row is None else (_user(row), None if row.ran_out else row.password_hash)
 
 
 def list_users(conn: Connection) -> list[User]:
@@ -130,6 +136,7 @@ def create_user(
         "email": email,
         "all_libraries": library_ids is None,
         "must_change_password": must_change_password,
+        "password_expires_at": _one_time_until() if must_change_password else None,
     }
     try:
         with conn.begin_nested():
@@ -184,19 +191,47 @@ def update_user(
     return _there(conn, user_id)
 
 
-def set_password(conn: Connection, user_id: int, password_hash: str, *, must_change: bool = False) -> None:
-    """Give an account another password, which ends all its sessions and tokens."""
-    values = {"password_hash": password_hash, "must_change_password": must_change, "epoch": users.c.epoch + 1}
+def set_password(
+    conn: Connection, user_id: int, password_hash: str, *, must_change: bool = False, keep_tokens: bool = False
+) -> None:
+    """Give an account another password, which ends all its sessions and tokens.
+
+    Parameters
+    ----------
+    must_change : bool
+        It is for the first login only, and runs out in a week.
+    keep_tokens : bool
+        Named tokens go on: whoever took the account over may have made one.
+    """
+    values = {
+        "password_hash": password_hash,
+        "must_change_password": must_change,
+        "password_expires_at": _one_time_until() if must_change else None,
+        "epoch": users.c.epoch + 1,
+    }
     conn.execute(update(users).where(users.c.id == user_id).values(values))
+    if not keep_tokens:
+        _revoke_tokens(conn, user_id)
 
 
-def end_everything(conn: Connection, user_id: int) -> None:
-    """End all sessions and tokens of an account."""
+def end_everything(conn: Connection, user_id: int, *, tokens: bool = False) -> None:
+    """End all sessions, access and refresh tokens of an account; with `tokens` its named ones too."""
     conn.execute(update(users).where(users.c.id == user_id).values(epoch=users.c.epoch + 1))
+    if tokens:
+        _revoke_tokens(conn, user_id)
+
+
+def _revoke_tokens(conn: Connection, user_id: int) -> None:
+    mine = (api_tokens.c.user_id == user_id) & api_tokens.c.revoked_at.is_(None)
+    conn.execute(update(api_tokens).where(mine).values(revoked_at=func.now()))
+
+
+def _one_time_until() -> Any:
+    return func.now() + text(f"interval '{ONE_TIME_DAYS} days'")
 
 
 def delete_user(conn: Connection, user_id: int) -> None:
-    """Remove an account with its sessions and tokens. What it did stays, without its name.
+    """Remove an account with its sessions and tokens; `privacy.erase_user` sees to everything else that knows the user.
 
     Raises
     ------
@@ -205,16 +240,6 @@ def delete_user(conn: Connection, user_id: int) -> None:
     """
     conn.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
     _there(conn, user_id)
-    conn.execute(text("UPDATE audit_log SET user_name = NULL, address = NULL WHERE user_id = :id"), {"id": user_id})
-    conn.execute(text("UPDATE export_history SET user_id = NULL WHERE user_id = CAST(:id AS text)"), {"id": user_id})
-    conn.execute(
-        text(
-            "UPDATE tracks t SET corrections = (SELECT jsonb_object_agg(key, CASE WHEN value->>'user_id' = CAST(:id AS text) "
-            "THEN value - 'by' ELSE value END) FROM jsonb_each(t.corrections)) "
-            "WHERE corrections <> '{}' AND id IN (SELECT track_id FROM track_edits WHERE user_id = :id)"
-        ),
-        {"id": user_id},
-    )
     conn.execute(delete(users).where(users.c.id == user_id))
     _keep_an_admin(conn)
 
@@ -232,9 +257,54 @@ def user_of_identity(conn: Connection, issuer: str, subject: str) -> User | None
     return None if row is None else _user(row)
 
 
-def add_identity(conn: Connection, user_id: int, issuer: str, subject: str) -> None:
-    """Let an identity of an OpenID issuer log in as a user."""
-    conn.execute(upsert(user_identities).values(user_id=user_id, issuer=issuer, subject=subject).on_conflict_do_nothing())
+def add_identity(conn: Connection, user_id: int, issuer: str, subject: str, *, provider: str = "", label: str = "") -> None:
+    """Let an identity of an OpenID issuer log in as a user.
+
+    Raises
+    ------
+    StoreError
+        When it logs in as another user already.
+    """
+    values = {"user_id": user_id, "issuer": issuer, "subject": subject, "provider": provider, "label": label}
+    conn.execute(upsert(user_identities).values(values).on_conflict_do_nothing())
+    mine = user_of_identity(conn, issuer, subject)
+    if mine is None or mine.id != user_id:
+        raise StoreError("This login is connected with another account here. Disconnect it there first.")
+
+
+def identities_of(conn: Connection, user_id: int) -> list[dict[str, Any]]:
+    """Return the identities that log in as a user: id, provider, issuer, label, created_at."""
+    i = user_identities.c
+    query = select(i.id, i.provider, i.issuer, i.label, i.created_at).where(i.user_id == user_id).order_by(i.id)
+    return [dict(row) for row in conn.execute(query).mappings()]
+
+
+def remove_identity(conn: Connection, user_id: int, identity_id: int) -> str | None:
+    """Let an identity log in as a user no more; return its provider, None when there is no such one.
+
+    Raises
+    ------
+    StoreError
+        When it is the only way in.
+    """
+    # Two at once could remove the last two.
+    conn.execute(select(users.c.id).where(users.c.id == user_id).with_for_update())
+    mine = identities_of(conn, user_id)
+    found = next((one for one in mine if one["id"] == identity_id), None)
+    if found is None:
+        return None
+    if len(mine) == 1 and not _there(conn, user_id).has_password:
+        raise StoreError("This is the only way into the account. Have an admin give you a password first.")
+    conn.execute(delete(user_identities).where(user_identities.c.id == identity_id))
+    return str(found["provider"])
+
+
+def free_name(conn: Connection, wanted: str) -> str:
+    """Return a name that no account has, like the one wanted: of plain letters, so that none looks like another's."""
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", wanted.partition("@")[0]).strip("-.")[:40] or "user"
+    taken = set(conn.scalars(select(func.lower(users.c.name)).where(func.lower(users.c.name).startswith(plain.lower()))))
+    names = itertools.chain([plain], (f"{plain}-{number}" for number in itertools.count(2)))
+    return next(name for name in names if name.lower() not in taken)
 
 
 def _there(conn: Connection, user_id: int) -> User:

@@ -1,39 +1,19 @@
 """Secrets at rest: encrypted with a key from the environment, or with one in a file that only MAP4's user can read."""
 
 import base64
-import hashlib
 import os
 import secrets
 from typing import TYPE_CHECKING
 
+from map4_pipeline.sealing import SHORTEST_KEY, Sealer, SealError
 from map4_pipeline.store.errors import InfrastructureError
 
 if TYPE_CHECKING:
     from map4_pipeline.settings import Settings
 
-#: Bytes of AES-GCM's nonce (NIST SP 800-38D).
-_NONCE = 12
-_SHORTEST = 32
 
-
-class Cipher:
-    """Encrypts and decrypts short secrets with AES-256-GCM.
-
-    Parameters
-    ----------
-    key : bytes
-        Of any length; 32 bytes are made from it with SHA-256, so it has to be random, not a word.
-    """
-
-    def __init__(self, key: bytes) -> None:
-        self._key = hashlib.sha256(b"map4 secrets\0" + key).digest()
-
-    def encrypt(self, secret: bytes, purpose: str) -> bytes:
-        """Return the secret encrypted, readable only for the same purpose."""
-        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
-        nonce = os.urandom(_NONCE)
-        return nonce + AESGCM(self._key).encrypt(nonce, secret, purpose.encode())
+class Cipher(Sealer):
+    """A `Sealer` that tells the rest of MAP4 what is wrong."""
 
     def decrypt(self, stored: bytes, purpose: str) -> bytes:
         """Return what `encrypt` was given.
@@ -43,12 +23,9 @@ class Cipher:
         InfrastructureError
             When it was encrypted with another key, or changed since.
         """
-        from cryptography.exceptions import InvalidTag
-        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
         try:
-            return AESGCM(self._key).decrypt(stored[:_NONCE], stored[_NONCE:], purpose.encode())
-        except InvalidTag:
+            return super().decrypt(stored, purpose)
+        except SealError:
             raise InfrastructureError(
                 "A stored secret cannot be decrypted: MAP4_SECRET_KEY (or the file secret.key in MAP4_HOME) is not the one it "
                 "was encrypted with. Set the earlier key, or begin anew with `map4 users rotate-keys --forget`: programs that "
@@ -66,9 +43,9 @@ def open_cipher(settings: "Settings") -> Cipher:
     """
     if settings.secret_key is not None:
         key = settings.secret_key.get_secret_value().encode()
-        if len(key) < _SHORTEST:
+        if len(key) < SHORTEST_KEY:
             raise InfrastructureError(
-                f"MAP4_SECRET_KEY has to have {_SHORTEST} characters or more. Make one with: openssl rand -base64 32"
+                f"MAP4_SECRET_KEY has to have {SHORTEST_KEY} characters or more. Make one with: openssl rand -base64 32"
             )
         return Cipher(key)
     path = settings.home / "secret.key"
@@ -86,6 +63,6 @@ def open_cipher(settings: "Settings") -> Cipher:
         raise InfrastructureError(
             f"The key file {path} cannot be used: {error.strerror}. Set MAP4_SECRET_KEY instead."
         ) from error
-    if len(found) < _SHORTEST:
+    if len(found) < SHORTEST_KEY:
         raise InfrastructureError(f"The key file {path} is damaged. Restore it, or set MAP4_SECRET_KEY.")
     return Cipher(found)

@@ -35,6 +35,7 @@ from map4_pipeline.store.schema_accounts import (
     audit_log,
     jobs,
     login_failures,
+    login_flows,
     refresh_tokens,
     sessions,
     signing_keys,
@@ -78,6 +79,7 @@ __all__ = [
     "fingerprint_matches",
     "jobs",
     "login_failures",
+    "login_flows",
     "metadata",
     "refresh_tokens",
     "sessions",
@@ -90,7 +92,7 @@ __all__ = [
 ]
 
 #: The newest migration. Compared with the database at every start, without importing Alembic.
-HEAD_REVISION = "0011"
+HEAD_REVISION = "0012"
 #: Alembic's table. Its usual name, `alembic_version`, is what Dagster's storage uses, perhaps in the same database.
 VERSION_TABLE = "map4_schema_version"
 #: Text search configuration made by the migration: `simple` (no stop words: "The Who" is found) without accents.

@@ -1,4 +1,4 @@
-"""Tables of accounts: who uses the library, how they prove it, what they did and asked for (migration 0008)."""
+"""Tables of accounts: who uses the library, how they prove it, what they did and asked for (migrations 0008, 0012)."""
 
 from sqlalchemy import (
     BigInteger,
@@ -33,6 +33,7 @@ users = Table(
     moment("created_at", default=True),
     moment("updated_at", default=True),
     moment("last_seen_at"),
+    moment("password_expires_at"),
     Index("uq_users_name", text("lower(name)"), unique=True),
 )
 
@@ -52,6 +53,8 @@ user_identities = Table(
     Column("issuer", Text, nullable=False),
     Column("subject", Text, nullable=False),
     moment("created_at", default=True),
+    Column("provider", Text, nullable=False, server_default=text("''")),
+    Column("label", Text, nullable=False, server_default=text("''")),
     UniqueConstraint("issuer", "subject", name="uq_user_identities_subject"),
     Index("idx_user_identities_user", "user_id"),
 )
@@ -113,6 +116,16 @@ signing_keys = Table(
     Column("secret", LargeBinary, nullable=False),
     moment("created_at", default=True),
     moment("retired_at"),
+)
+
+login_flows = Table(
+    "login_flows",
+    metadata,
+    Column("state_hash", LargeBinary, primary_key=True),
+    Column("browser_hash", LargeBinary, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+    moment("expires_at", nullable=False),
+    Index("idx_login_flows_expires_at", "expires_at"),
 )
 
 login_failures = Table(

@@ -1,6 +1,6 @@
 """Slows down who guesses passwords: by account and by address, in PostgreSQL, so that a restart or no Redis forgives nothing."""
 
-from sqlalchemy import Connection, case, delete, func, select, text
+from sqlalchemy import Connection, case, delete, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from map4_pipeline.store.schema import login_failures
@@ -8,6 +8,8 @@ from map4_pipeline.store.schema import login_failures
 #: So many failures are free; each one after doubles the wait from a second up to a quarter of an hour.
 FREE_FAILURES = {"account": 5, "address": 20}
 LONGEST_SECONDS = 900.0
+#: First half of the advisory locks of attempts ("MAPL").
+_LOCK = 0x4D41504C
 #: After so long without a failure all is forgotten.
 _FORGET_SECONDS = 86_400.0
 
@@ -16,15 +18,30 @@ def _subjects(name: str, address: str) -> list[str]:
     return [f"account:{name.strip().lower()[:200]}", f"address:{address[:100]}"]
 
 
-def wait_seconds(conn: Connection, name: str, address: str) -> float:
-    """Return how long this account or address has to wait before another attempt; 0: not at all."""
-    left = func.extract("epoch", login_failures.c.blocked_until - func.now())
+def begin(conn: Connection, name: str, address: str) -> float:
+    """Count an attempt as failed, before it is known to be: a hundred at once would all be checked else.
+
+    Returns
+    -------
+    float
+        0, when it may go on: its outcome is then told to `succeeded`, or it stands. Else the seconds that this account or
+        address has to wait; nothing is counted then.
+    """
+    # One after the other, by account: each sees what the one before has left.
+    conn.execute(select(func.pg_advisory_xact_lock(_LOCK, func.hashtext(_subjects(name, address)[0]))))
+    wait = _wait_seconds(conn, name, address)
+    if wait <= 0:
+        _failed(conn, name, address)
+    return wait
+
+
+def _wait_seconds(conn: Connection, name: str, address: str) -> float:
+    left = func.extract("epoch", login_failures.c.blocked_until - func.clock_timestamp())
     query = select(func.max(left)).where(login_failures.c.subject.in_(_subjects(name, address)))
     return max(0.0, float(conn.execute(query).scalar_one_or_none() or 0.0))
 
 
-def failed(conn: Connection, name: str, address: str) -> None:
-    """Count a failed attempt."""
+def _failed(conn: Connection, name: str, address: str) -> None:
     table = login_failures
     for subject in _subjects(name, address):
         forgotten = table.c.failed_at < func.now() - text("make_interval(secs => :old)").bindparams(old=_FORGET_SECONDS)
@@ -37,13 +54,16 @@ def failed(conn: Connection, name: str, address: str) -> None:
         over = count - FREE_FAILURES[subject.partition(":")[0]]
         if over >= 0:
             seconds = min(LONGEST_SECONDS, 2.0 ** min(over, 20))
-            until = func.now() + text("make_interval(secs => :wait)").bindparams(wait=seconds)
+            until = func.clock_timestamp() + text("make_interval(secs => :wait)").bindparams(wait=seconds)
             conn.execute(table.update().where(table.c.subject == subject).values(blocked_until=until))
 
 
-def succeeded(conn: Connection, name: str) -> None:
-    """Forget the failures of an account whose user has logged in; those of the address stand."""
-    conn.execute(delete(login_failures).where(login_failures.c.subject == _subjects(name, "")[0]))
+def succeeded(conn: Connection, name: str, address: str) -> None:
+    """Forget the failures of an account whose user has logged in, and this attempt; others from the address stand."""
+    account, place = _subjects(name, address)
+    conn.execute(delete(login_failures).where(login_failures.c.subject == account))
+    values = {"failures": func.greatest(login_failures.c.failures - 1, 0), "blocked_until": None}
+    conn.execute(update(login_failures).where(login_failures.c.subject == place).values(values))
 
 
 def clear(conn: Connection) -> int:

@@ -11,19 +11,21 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select, text, update
+from sqlalchemy import Connection, delete, func, insert, literal, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from map4_pipeline.store.accounts import User, get_user
 from map4_pipeline.store.cipher import Cipher
 from map4_pipeline.store.errors import StoreError
-from map4_pipeline.store.schema import api_tokens, refresh_tokens, sessions, signing_keys, users
+from map4_pipeline.store.schema import api_tokens, login_flows, refresh_tokens, sessions, signing_keys, users
 
 #: Begins every named token, so that one that was published by mistake is recognised.
 TOKEN_PREFIX = "map4_"
 _KEYS_LOCK = 0x4D4150344B4559
 #: A used session is written down once in so many seconds.
 _TOUCH_SECONDS = 60
+#: A retired key verifies for so much longer than its last token lives: other processes sign with it until they look again.
+_KEY_GRACE_SECONDS = 120
 
 
 def _secret() -> str:
@@ -88,6 +90,11 @@ def sessions_of(conn: Connection, user_id: int) -> list[Session]:
     return [Session(*row) for row in conn.execute(query)]
 
 
+def end_session_of(conn: Connection, secret: str) -> None:
+    """End the session with this secret, if there is one."""
+    conn.execute(delete(sessions).where(sessions.c.token_hash == _digest(secret)))
+
+
 def end_session(conn: Connection, user_id: int, session_id: int) -> bool:
     """End one of a user's sessions; return whether there was one."""
     mine = (sessions.c.id == session_id) & (sessions.c.user_id == user_id)
@@ -97,34 +104,50 @@ def end_session(conn: Connection, user_id: int, session_id: int) -> bool:
 # ------------------------------------------------------------------ refresh tokens
 def start_refresh(conn: Connection, user: User, seconds: float) -> str:
     """Begin a family of refresh tokens and return the first."""
-    return _new_refresh(conn, user, uuid.uuid4(), seconds)
+    return _new_refresh(conn, user, uuid.uuid4(), _after(seconds))
 
 
-def _new_refresh(conn: Connection, user: User, family: uuid.UUID, seconds: float) -> str:
+def _new_refresh(conn: Connection, user: User, family: uuid.UUID, expires_at: Any) -> str:
     secret = _secret()
     values = {"user_id": user.id, "family": family, "token_hash": _digest(secret), "epoch": user.epoch}
-    conn.execute(insert(refresh_tokens).values(**values, expires_at=_after(seconds)))
+    conn.execute(insert(refresh_tokens).values(**values, expires_at=expires_at))
     return secret
 
 
-def rotate_refresh(conn: Connection, secret: str, seconds: float) -> tuple[User, str] | None:
-    """Exchange a refresh token for the next one; None when it is not, or no longer, valid.
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """What came of showing a refresh token.
 
-    A token that was exchanged before is in two hands: its family ends, and who has it has to log in again.
+    Attributes
+    ----------
+    user : User or None
+        Whose it is, or was; None: nobody's.
+    secret : str or None
+        The next refresh token; None: there is none, log in again.
+    reused : bool
+        It was exchanged before, so it is in two hands: all that came from it has ended.
     """
+
+    user: User | None = None
+    secret: str | None = None
+    reused: bool = False
+
+
+def rotate_refresh(conn: Connection, secret: str) -> Exchange:
+    """Exchange a refresh token for the next one, which runs out with the first of its family: however often, a login ends."""
     r = refresh_tokens.c
     row = conn.execute(select(refresh_tokens).where(r.token_hash == _digest(secret)).with_for_update()).one_or_none()
     if row is None:
-        return None
+        return Exchange()
     if row.used_at is not None or row.revoked_at is not None:
         conn.execute(update(refresh_tokens).where(r.family == row.family, r.revoked_at.is_(None)).values(revoked_at=func.now()))
-        return None
+        return Exchange(get_user(conn, row.user_id), reused=row.used_at is not None)
     user = get_user(conn, row.user_id)
     fresh = conn.execute(select(r.expires_at > func.now()).where(r.id == row.id)).scalar_one()
     if user is None or not user.active or user.epoch != row.epoch or not fresh:
-        return None
+        return Exchange(user)
     conn.execute(update(refresh_tokens).where(r.id == row.id).values(used_at=func.now()))
-    return user, _new_refresh(conn, user, row.family, seconds)
+    return Exchange(user, _new_refresh(conn, user, row.family, row.expires_at))
 
 
 def end_refresh(conn: Connection, secret: str) -> None:
@@ -221,13 +244,20 @@ class SigningKeys:
     secrets: dict[str, bytes]
 
 
-def signing_keys_now(conn: Connection, cipher: Cipher, token_seconds: float) -> SigningKeys:
-    """Return the keys that verify today, making the first one. A retired key verifies for as long as its last token lives."""
+def signing_keys_now(conn: Connection, cipher: Cipher, token_seconds: float, days: float | None = None) -> SigningKeys:
+    """Return the keys that verify today, making the first one. A retired key verifies for as long as its last token lives.
+
+    Parameters
+    ----------
+    days : float, optional
+        A key that has signed for so long is retired, and another one made.
+    """
     conn.execute(text(f"SELECT pg_advisory_xact_lock({_KEYS_LOCK})"))
     s = signing_keys.c
-    useful = s.retired_at.is_(None) | (s.retired_at > _after(-token_seconds))
-    rows = conn.execute(select(s.kid, s.secret, s.retired_at).where(useful).order_by(s.created_at.desc())).all()
-    if not any(row.retired_at is None for row in rows):
+    useful = s.retired_at.is_(None) | (s.retired_at > _after(-token_seconds - _KEY_GRACE_SECONDS))
+    old = (literal(False) if days is None else s.created_at < _after(-days * 86_400)).label("old")
+    rows = conn.execute(select(s.kid, s.secret, s.retired_at, old).where(useful).order_by(s.created_at.desc())).all()
+    if not any(row.retired_at is None and not row.old for row in rows):
         rotate_keys(conn, cipher)
         return signing_keys_now(conn, cipher, token_seconds)
     current = next(row.kid for row in rows if row.retired_at is None)
@@ -252,8 +282,9 @@ def rotate_keys(conn: Connection, cipher: Cipher, *, forget: bool = False) -> st
 
 
 def clear_expired(conn: Connection) -> int:
-    """Delete sessions, refresh tokens and keys that prove nothing any more; return how many."""
+    """Delete sessions, refresh tokens, logins under way and keys that prove nothing any more; return how many."""
     removed = conn.execute(delete(sessions).where(sessions.c.expires_at < func.now())).rowcount
     removed += conn.execute(delete(refresh_tokens).where(refresh_tokens.c.expires_at < func.now())).rowcount
+    removed += conn.execute(delete(login_flows).where(login_flows.c.expires_at < func.now())).rowcount
     old = signing_keys.c.retired_at < func.now() - text("interval '30 days'")
     return int(removed + conn.execute(delete(signing_keys).where(old)).rowcount)

@@ -31,9 +31,18 @@ def redis_url(settings: "Settings") -> str | None:
     """Return the cache's address, starting the embedded server if none is configured; None: no cache."""
     if settings.redis_url is not None:
         address = settings.redis_url.get_secret_value().strip()
-        return None if address.lower() in _OFF else address
+        return None if address.lower() in _OFF else _with_ca(address, settings.redis_ca)
     server = EmbeddedValkey(settings.home)
     return server.start() if server.is_available() else None
+
+
+def _with_ca(address: str, authority: Path | None) -> str:
+    """Return an address with the CA that a server's certificate has to be of, if it is an encrypted one that names none."""
+    if authority is None or not address.startswith("rediss://") or "ssl_ca_certs=" in address:
+        return address
+    if not authority.is_file():
+        raise InfrastructureError(f"MAP4_REDIS_CA: there is no file {authority}.")
+    return f"{address}{'&' if '?' in address else '?'}ssl_ca_certs={quote(str(authority))}"
 
 
 class EmbeddedValkey(EmbeddedServer):

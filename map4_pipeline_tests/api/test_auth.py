@@ -11,9 +11,11 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine, text
 
+from map4_pipeline.api import passwords
 from map4_pipeline.api.identity import CSRF_HEADER
 from map4_pipeline.store.accounts import find_user, update_user
 from map4_pipeline.store.cipher import open_cipher
+from map4_pipeline.store.errors import StoreError
 from map4_pipeline.store.tokens import rotate_keys, signing_keys_now
 
 from .conftest import PASSWORD, LogIn, entered
@@ -132,6 +134,26 @@ def test_a_password_that_is_easy_to_guess_is_refused(log_in: LogIn, new: str, sa
     answer = log_in().post("/api/auth/password", json={"current": PASSWORD, "new": new})
     assert answer.status_code == 409
     assert said in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    "password",
+    [
+        "password12345!", "P@ssw0rd!2026", "Football2019!!", "qwertyuiop[]1", "Anna-Bell-2026", "map4-music-library",
+        "abcabcabcabc7", "zyxwvutsrqpo9", "Summer2026Winter", "1qaz2wsx3edc!",
+    ],
+)  # fmt: skip
+def test_a_password_that_a_guesser_comes_to_is_refused(password: str) -> None:
+    with pytest.raises(StoreError, match="easy to guess"):
+        passwords.verify_choice(password, "Anna Bell")
+
+
+@pytest.mark.parametrize(
+    "password",
+    ["correct horse battery staple", "my own good password", "tr0ub4dor&3-zebra", "k7Jx!mQ2z#pW"],
+)
+def test_a_password_that_nobody_comes_to_is_taken(password: str) -> None:
+    passwords.verify_choice(password, "Anna Bell")
 
 
 def test_a_password_may_be_long_and_in_any_script(log_in: LogIn, client: TestClient) -> None:

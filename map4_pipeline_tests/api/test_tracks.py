@@ -236,7 +236,7 @@ def test_analysis_is_asked_for_watched_and_cancelled(log_in: LogIn, shelf: dict[
 @pytest.mark.parametrize("path", ["../x.mp3", "a/../../x", "/etc/passwd", "a\0b", "bad\\escape"])
 def test_a_place_cannot_lead_out_of_its_library(log_in: LogIn, shelf: dict[str, int], path: str) -> None:
     answer = log_in().post("/api/tracks/analyze", json={"place": {"library": shelf["One"], "path": path}})
-    assert answer.status_code == 400
+    assert answer.status_code in (400, 422)  # 422: a NUL is in no body
 
 
 def test_duplicates_are_decided_and_the_decision_taken_back(log_in: LogIn, shelf: dict[str, int], engine: Engine) -> None:

@@ -7,9 +7,9 @@ def install(app: FastAPI) -> None:
     """Add the pages and what they are made of to the application."""
     from starlette.staticfiles import StaticFiles
 
-    from map4_pipeline.api.pages import admin, browse, entry, playlists, review, tracks
+    from map4_pipeline.api.pages import admin, browse, elsewhere, entry, playlists, review, tracks
     from map4_pipeline.api.pages.rendering import STATIC
 
-    for module in (entry, browse, tracks, playlists, review, admin):
+    for module in (entry, elsewhere, browse, tracks, playlists, review, admin):
         app.include_router(module.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")

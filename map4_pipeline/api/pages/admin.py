@@ -24,8 +24,9 @@ def admin_page(request: Request, principal: LibraryAdmin) -> Response:
         entries = queue.entries(conn, limit=_ENTRIES)
     settings = context.settings
     host = f"[{settings.http_host}]" if ":" in settings.http_host else settings.http_host
+    dagster = settings.dagster_url or f"http://{host}:{settings.http_port}/"
     return render(
-        request, "admin.html", principal, libraries=libraries, entries=entries, dagster=f"http://{host}:{settings.http_port}/"
+        request, "admin.html", principal, libraries=libraries, entries=entries, dagster=dagster, behind=bool(settings.dagster_url)
     )
 
 

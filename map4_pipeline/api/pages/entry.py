@@ -7,12 +7,15 @@ from starlette.responses import RedirectResponse, Response
 
 from map4_pipeline.api.access import PUBLIC, Oneself
 from map4_pipeline.api.context import context_of
+from map4_pipeline.api.federation import Provider
 from map4_pipeline.api.identity import identify, refuse_foreign
 from map4_pipeline.api.pages.rendering import local_path, page_router, render
 from map4_pipeline.api.passwords import SHORTEST
 from map4_pipeline.api.problems import Problem
 from map4_pipeline.api.routes.auth import Credentials, open_session, verify_credentials
 from map4_pipeline.store import tokens
+from map4_pipeline.store.accounts import identities_of
+from map4_pipeline.store.database import storable_text
 
 router = page_router()
 
@@ -22,7 +25,7 @@ def login_page(request: Request, next: str = "/") -> Response:
     """Show the login, unless one is in already."""
     if identify(request) is not None:
         return RedirectResponse(local_path(next), 303)
-    return render(request, "login.html", None, onward=local_path(next), name="", error="")
+    return render(request, "login.html", None, onward=local_path(next), name="", error="", elsewhere=_elsewhere(request))
 
 
 @router.post("/login", dependencies=[PUBLIC])
@@ -36,9 +39,12 @@ def log_in(
     refuse_foreign(request)
     onward = local_path(next)
     try:
-        user = verify_credentials(request, Credentials(name=name, password=password))
+        user = verify_credentials(request, Credentials(name=storable_text(name), password=storable_text(password)))
     except Problem as problem:
-        made = render(request, "login.html", None, status=problem.status, onward=onward, name=name, error=problem.detail)
+        made = render(
+            request, "login.html", None, status=problem.status, onward=onward, name=name, error=problem.detail,
+            elsewhere=_elsewhere(request),
+        )  # fmt: skip
         made.headers.update(problem.headers)
         return made
     context = context_of(request)
@@ -46,6 +52,10 @@ def log_in(
     with context.engine.begin() as conn:
         open_session(context, conn, request, answer, user)
     return answer
+
+
+def _elsewhere(request: Request) -> list[Provider]:
+    return list(context_of(request).federation.providers.values())
 
 
 @router.get("/password")
@@ -62,4 +72,7 @@ def account_page(request: Request, principal: Oneself) -> Response:
     with context_of(request).engine.connect() as conn:
         sessions = tokens.sessions_of(conn, principal.user.id)
         named = tokens.tokens_of(conn, principal.user.id)
-    return render(request, "account.html", principal, sessions=sessions, tokens=named)
+        identities = identities_of(conn, principal.user.id)
+    return render(
+        request, "account.html", principal, sessions=sessions, tokens=named, identities=identities, elsewhere=_elsewhere(request)
+    )

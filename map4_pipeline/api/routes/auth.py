@@ -1,22 +1,25 @@
 """Logging in and out, access and refresh tokens, one's own account: password, sessions, named tokens."""
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 from sqlalchemy import Connection
 
-from map4_pipeline.api.access import PUBLIC, ROLES, SCOPES, Oneself, Permission
+from map4_pipeline.api.access import PUBLIC, ROLES, SCOPES, Oneself, Permission, Principal
 from map4_pipeline.api.context import Context, context_of
 from map4_pipeline.api.identity import csrf_token, make_access_token, refuse_foreign
-from map4_pipeline.api.models import Strict
+from map4_pipeline.api.limits import address_of, network_of
+from map4_pipeline.api.models import BigId, Id, Strict
 from map4_pipeline.api.passwords import hash_password, is_password, verify_choice
 from map4_pipeline.api.problems import Problem, not_found
 from map4_pipeline.store import audit, throttle, tokens
 from map4_pipeline.store.accounts import User, end_everything, find_user, get_user, set_password
 
 router = APIRouter(prefix="/api/auth", tags=["auth"])
+#: A login is fresh for so long, where there is no password to ask for.
+_RECENT = timedelta(minutes=15)
 Password = Annotated[str, Field(max_length=1024, examples=["correct horse battery staple"])]
 
 
@@ -80,6 +83,7 @@ class NewPassword(Strict):
 
     current: Password
     new: Password
+    keep_tokens: bool = Field(default=False, description="Named tokens go on.")
 
 
 class SessionInfo(BaseModel):
@@ -129,11 +133,6 @@ class MadeToken(TokenInfo):
     token: str
 
 
-def address_of(request: Request) -> str:
-    """Return the address that a request comes from."""
-    return request.client.host if request.client else "unknown"
-
-
 def verify_credentials(request: Request, credentials: Credentials) -> User:
     """Return whose name and password these are.
 
@@ -143,29 +142,62 @@ def verify_credentials(request: Request, credentials: Credentials) -> User:
         401 when they are nobody's, 429 when there were too many attempts.
     """
     context = context_of(request)
-    address = address_of(request)
-    with context.engine.begin() as conn:
-        wait = throttle.wait_seconds(conn, credentials.name, address)
-        if wait > 0:
-            detail = f"Too many attempts. Try again in {wait:.0f} s."
-            raise Problem(429, "too-many-attempts", detail, headers={"Retry-After": str(max(1, round(wait)))})
-        found = find_user(conn, credentials.name)
+    found = begin_attempt(request, credentials.name)
     user, stored = found if found is not None else (None, None)
     # Hashing takes a quarter of a second: no connection is held meanwhile.
     if not is_password(credentials.password, stored) or user is None or not user.active:
         with context.engine.begin() as conn:
-            throttle.failed(conn, credentials.name, address)
-            note(conn, request, "login failed", user, detail={"name": credentials.name[:100]})
+            # The name only where it is one: people type their password into the wrong field.
+            note(conn, request, "login failed", user)
         raise Problem(401, "wrong-credentials", "Name or password is wrong.")
     with context.engine.begin() as conn:
-        throttle.succeeded(conn, credentials.name)
-        note(conn, request, "login", user)
+        throttle.succeeded(conn, credentials.name, network_of(address_of(request)))
+        note(conn, request, "login", user, detail={"with": "password"})
     return user
 
 
+def begin_attempt(request: Request, name: str) -> tuple[User, str | None] | None:
+    """Return an account and its password's hash for somebody who says a password; the attempt counts as failed so far.
+
+    Raises
+    ------
+    Problem
+        429 when there were too many attempts.
+    """
+    with context_of(request).engine.begin() as conn:
+        wait = throttle.begin(conn, name, network_of(address_of(request)))
+        if wait <= 0:
+            return find_user(conn, name)
+    detail = f"Too many attempts. Try again in {wait:.0f} s."
+    raise Problem(429, "too-many-attempts", detail, headers={"Retry-After": str(max(1, round(wait)))})
+
+
+def verify_oneself(request: Request, user: User, password: str) -> None:
+    """Refuse somebody who does not know the password of the account that is logged in here.
+
+    Raises
+    ------
+    Problem
+        403 when it is wrong, 429 when there were too many attempts.
+    """
+    found = begin_attempt(request, user.name)
+    if found is None or found[1] is None or not is_password(password, found[1]):
+        with context_of(request).engine.begin() as conn:
+            note(conn, request, "password refused", user)
+        raise Problem(403, "wrong-credentials", "The password is wrong.")
+    with context_of(request).engine.begin() as conn:
+        throttle.succeeded(conn, user.name, network_of(address_of(request)))
+
+
 def open_session(context: Context, conn: Connection, request: Request, response: Response, user: User) -> str:
-    """Begin a browser's session, set its cookie, and return the token that its pages send with changes."""
+    """Begin a browser's session, set its cookie, and return the token that its pages send with changes.
+
+    The session that this browser had ends.
+    """
     settings = context.settings
+    earlier = request.cookies.get(context.cookie_name)
+    if earlier is not None:
+        tokens.end_session_of(conn, earlier)
     secret = tokens.start_session(conn, user, settings.session_days * 86_400, request.headers.get("user-agent"))
     response.set_cookie(
         context.cookie_name,
@@ -177,6 +209,26 @@ def open_session(context: Context, conn: Connection, request: Request, response:
         samesite="lax",
     )
     return csrf_token(secret)
+
+
+def verify_recent(request: Request, principal: Principal, password: str | None) -> None:
+    """Refuse a change that others could take an account over with, unless it is really its user who asks.
+
+    By the password; who has none has to have logged in just now.
+
+    Raises
+    ------
+    Problem
+    """
+    if principal.way != "session":
+        raise Problem(403, "not-allowed", "This is done in a browser that is logged in.")
+    if principal.user.has_password:
+        verify_oneself(request, principal.user, password or "")
+        return
+    with context_of(request).engine.connect() as conn:
+        mine = next((one for one in tokens.sessions_of(conn, principal.user.id) if one.id == principal.session_id), None)
+    if mine is None or datetime.now(UTC) - mine.created_at > _RECENT:
+        raise Problem(403, "log-in-again", "Log out and in again first: this needs a login that is a few minutes old at most.")
 
 
 @router.post("/login", dependencies=[PUBLIC])
@@ -198,7 +250,13 @@ def logout(request: Request, response: Response, principal: Oneself) -> None:
         with context.engine.begin() as conn:
             tokens.end_session(conn, principal.user.id, principal.session_id)
             note(conn, request, "logout", principal.user)
+    end_cookie(context, response)
+
+
+def end_cookie(context: Context, response: Response) -> None:
+    """Let a browser forget its session and what it has kept."""
     response.delete_cookie(context.cookie_name, path="/", secure=context.is_secure, httponly=True, samesite="lax")
+    response.headers["Clear-Site-Data"] = '"cache", "storage"'
 
 
 @router.post("/token", dependencies=[PUBLIC])
@@ -218,10 +276,12 @@ def refresh_tokens(request: Request, body: Refresh) -> Tokens:
     """Exchange a refresh token for the next pair. Each is good once: the second time, all that came from it end."""
     context = context_of(request)
     with context.engine.begin() as conn:
-        found = tokens.rotate_refresh(conn, body.refresh_token, context.settings.refresh_days * 86_400)
-    if found is None:
+        found = tokens.rotate_refresh(conn, body.refresh_token)
+        if found.reused:
+            note(conn, request, "refresh token used twice", found.user)
+    if found.user is None or found.secret is None:
         raise Problem(401, "invalid-token", "The refresh token is not valid, or no longer. Log in again.")
-    return _tokens(context, *found)
+    return _tokens(context, found.user, found.secret)
 
 
 @router.post("/revoke", status_code=204, dependencies=[PUBLIC])
@@ -247,16 +307,11 @@ def get_account(principal: Oneself) -> Account:
 def change_password(request: Request, response: Response, body: NewPassword, principal: Oneself) -> None:
     """Change one's password. All other sessions and tokens end; this browser stays logged in."""
     context = context_of(request)
-    with context.engine.connect() as conn:
-        found = find_user(conn, principal.user.name)
-    if found is None or found[1] is None or not is_password(body.current, found[1]):
-        with context.engine.begin() as conn:
-            throttle.failed(conn, principal.user.name, address_of(request))
-        raise Problem(403, "wrong-credentials", "The password so far is wrong.")
+    verify_oneself(request, principal.user, body.current)
     verify_choice(body.new, principal.user.name)
     hashed = hash_password(body.new)
     with context.engine.begin() as conn:
-        set_password(conn, principal.user.id, hashed)
+        set_password(conn, principal.user.id, hashed, keep_tokens=body.keep_tokens)
         note(conn, request, "password changed", principal.user)
         user = get_user(conn, principal.user.id)
         if principal.way == "session" and user is not None:
@@ -277,7 +332,7 @@ def list_sessions(request: Request, principal: Oneself) -> list[SessionInfo]:
 
 
 @router.delete("/sessions/{session_id}", status_code=204)
-def end_session(request: Request, session_id: int, principal: Oneself) -> None:
+def end_session(request: Request, session_id: BigId, principal: Oneself) -> None:
     """Log out another browser."""
     with context_of(request).engine.begin() as conn:
         if not tokens.end_session(conn, principal.user.id, session_id):
@@ -314,7 +369,7 @@ def create_token(request: Request, body: NewToken, principal: Oneself) -> MadeTo
 
 
 @router.delete("/tokens/{token_id}", status_code=204)
-def revoke_token(request: Request, token_id: int, principal: Oneself) -> None:
+def revoke_token(request: Request, token_id: Id, principal: Oneself) -> None:
     """Revoke a named token."""
     with context_of(request).engine.begin() as conn:
         if not tokens.revoke_token(conn, principal.user.id, token_id):
@@ -330,8 +385,9 @@ def note(
     *,
     target: str | None = None,
     detail: dict[str, object] | None = None,
+    anonymous: bool = False,
 ) -> None:
-    """Write who did what into the audit log."""
+    """Write who did what into the audit log; `anonymous`: not from where."""
     audit.note(
         conn,
         action,
@@ -340,5 +396,5 @@ def note(
         target=target,
         detail=detail,
         request_id=getattr(request.state, "request_id", None),
-        address=address_of(request),
+        address=None if anonymous else address_of(request),
     )

@@ -135,6 +135,9 @@ def get_export_file(request: Request, job_id: UUID, principal: Exporter) -> File
     """Fetch the file of an export."""
     context = context_of(request)
     job = _mine(context, principal, job_id)
+    granted, written = principal.library_ids, job.request.get("libraries")
+    if granted is not None and (written is None or not granted.issuperset(written)):
+        raise Problem(403, "not-allowed", "This export holds tracks of libraries that you no longer see. Ask for another one.")
     path = context.exporter.path_of(job)
     if job.status != "completed" or not path.is_file():
         raise Problem(404, "no-file", "The export has no file: it has not ended well, or the file was removed since.")

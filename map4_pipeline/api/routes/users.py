@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 
 from map4_pipeline.api.access import LibraryAdmin, UserAdmin
 from map4_pipeline.api.context import context_of
-from map4_pipeline.api.models import Strict
+from map4_pipeline.api.models import BigId, Id, Strict
 from map4_pipeline.api.passwords import hash_password, one_time_password
 from map4_pipeline.api.problems import not_found
 from map4_pipeline.api.routes.auth import note
@@ -45,8 +45,8 @@ class NewUser(Strict):
     name: str = Field(min_length=1, max_length=100, examples=["anna"])
     role: Role = "viewer"
     email: str | None = Field(default=None, max_length=320)
-    libraries: list[int] | None = Field(
-        default_factory=list, description="Ids of the libraries granted; null: all, also later ones."
+    libraries: list[Id] | None = Field(
+        default_factory=list, max_length=10_000, description="Ids of the libraries granted; null: all, also later ones."
     )
 
 
@@ -62,7 +62,7 @@ class UserChange(Strict):
     role: Role | None = None
     active: bool | None = None
     email: str | None = Field(default=None, max_length=320)
-    libraries: list[int] | None = Field(default=None, description="Ids of the libraries granted.")
+    libraries: list[Id] | None = Field(default=None, max_length=10_000, description="Ids of the libraries granted.")
     all_libraries: Literal[True] | None = Field(default=None, description="Grants all libraries, also later ones.")
 
 
@@ -107,7 +107,7 @@ def create_user(request: Request, body: NewUser, principal: UserAdmin) -> MadeUs
 
 
 @router.get("/users/{user_id}")
-def get_user(request: Request, user_id: int, principal: UserAdmin) -> UserInfo:
+def get_user(request: Request, user_id: Id, principal: UserAdmin) -> UserInfo:
     """Show an account."""
     with context_of(request).engine.connect() as conn:
         user = accounts.get_user(conn, user_id)
@@ -117,7 +117,7 @@ def get_user(request: Request, user_id: int, principal: UserAdmin) -> UserInfo:
 
 
 @router.patch("/users/{user_id}")
-def update_user(request: Request, user_id: int, body: UserChange, principal: UserAdmin) -> UserInfo:
+def update_user(request: Request, user_id: Id, body: UserChange, principal: UserAdmin) -> UserInfo:
     """Change an account."""
     with context_of(request).engine.begin() as conn:
         if accounts.get_user(conn, user_id) is None:
@@ -136,7 +136,7 @@ def update_user(request: Request, user_id: int, body: UserChange, principal: Use
 
 
 @router.post("/users/{user_id}/password")
-def reset_password(request: Request, user_id: int, principal: UserAdmin) -> MadeUser:
+def reset_password(request: Request, user_id: Id, principal: UserAdmin) -> MadeUser:
     """Give an account a password for the next login only. Its sessions and tokens end."""
     password = one_time_password()
     hashed = hash_password(password)
@@ -151,12 +151,15 @@ def reset_password(request: Request, user_id: int, principal: UserAdmin) -> Made
 
 
 @router.delete("/users/{user_id}", status_code=204)
-def delete_user(request: Request, user_id: int, principal: UserAdmin) -> None:
+def delete_user(request: Request, user_id: Id, principal: UserAdmin) -> None:
     """Erase an account and what is held about its user. Playlists, corrections and decisions stay, without the name."""
-    with context_of(request).engine.begin() as conn:
+    from map4_pipeline.api.routes.privacy import erase
+
+    context = context_of(request)
+    with context.engine.begin() as conn:
         if accounts.get_user(conn, user_id) is None:
             raise not_found(f"user {user_id}")
-        accounts.delete_user(conn, user_id)
+        erase(conn, context, user_id)
         note(conn, request, "user erased", principal.user, target=str(user_id))
 
 
@@ -164,7 +167,7 @@ def delete_user(request: Request, user_id: int, principal: UserAdmin) -> None:
 def list_audit(
     request: Request,
     principal: LibraryAdmin,
-    before: Annotated[int | None, Query(description="Id of the last entry seen.")] = None,
+    before: Annotated[BigId | None, Query(description="Id of the last entry seen.")] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> list[AuditInfo]:
     """List who did what, the newest first."""

@@ -103,6 +103,7 @@ async function act(element, form, submitter) {
       place.hidden = false;
       return;
     }
+    if (element.dataset.go) { location.assign(found[element.dataset.go]); return; }
     keep(element.dataset.said || "Done.");
     const onward = (element.dataset.then || "").replace(/\{(\w+)\}/g, (_, name) => encodeURIComponent(found[name]));
     if (onward) location.assign(onward); else location.reload();
