@@ -1,16 +1,19 @@
 """The library as an Excel workbook, streamed: memory does not depend on the number of tracks.
 
 Sheets: Library, HAMMS, AI, Technical, Duplicates, Failures, Summary. The four sheets of tracks are filled in one pass.
+openpyxl makes the workbook with the headers alone, and `excel_rows` puts the rows behind them.
 """
 
+import io
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from map4_pipeline.reports import text
 from map4_pipeline.reports.atomic import Stopwatch, replacing
 from map4_pipeline.reports.excel_columns import AI, DUPLICATES, FAILURES, HAMMS, LIBRARY, TECHNICAL, Column
+from map4_pipeline.reports.excel_rows import RowFile, put_rows, safe_text
 from map4_pipeline.reports.model import DuplicateGroup, Failure, LibrarySnapshot, ReportFile
 
 if TYPE_CHECKING:
@@ -20,10 +23,6 @@ if TYPE_CHECKING:
 FONT = "Calibri"
 #: A sheet has 1,048,576 rows; one is the header.
 MAX_ROWS = 1_048_575
-#: Longest text of a cell, with room for what the escaping of line ends adds.
-MAX_TEXT = 32_000
-#: Text that starts so is read as a formula or an error when it is typed, pasted or exported to CSV.
-_SPECIAL_STARTS = ("=", "+", "-", "@", "#", "|", "%", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 def write_excel(snapshot: LibrarySnapshot, path: Path | str) -> ReportFile:
@@ -52,87 +51,71 @@ def write_excel(snapshot: LibrarySnapshot, path: Path | str) -> ReportFile:
 
     watch = Stopwatch()
     target = Path(path)
-    book = Workbook(write_only=True)
-    _describe(book, snapshot)
-    try:
-        sheets = [Sheet(book, name, columns) for name, columns in (("Library", LIBRARY), ("HAMMS", HAMMS), ("AI", AI))]
-        sheets.append(Sheet(book, "Technical", TECHNICAL))
-        left_out = 0
+    book = Workbook()
+    book.remove(book.worksheets[0])
+    book.properties.title = text.one_line(snapshot.title, 200)
+    book.properties.creator = "MAP4"
+    with replacing(target) as temporary, ExitStack() as stack:
+
+        def sheet(name: str, columns: Sequence[Column]) -> Sheet:
+            return stack.enter_context(closing(Sheet(book, name, columns, target.parent)))
+
+        sheets = [sheet("Library", LIBRARY), sheet("HAMMS", HAMMS), sheet("AI", AI), sheet("Technical", TECHNICAL)]
         for row in snapshot.tracks():
-            if sheets[0].rows >= MAX_ROWS:
-                left_out += 1
-                continue
-            for sheet in sheets:
+            for one in sheets:
                 # A sheet of annotations with a line for every track that has none would be noise.
-                if sheet.name != "AI" or row.ai_analysis:
-                    sheet.append(row)
-        duplicates = Sheet(book, "Duplicates", DUPLICATES)
+                if one.name != "AI" or row.ai_analysis:
+                    one.append(row)
+        sheets += [sheet("Duplicates", DUPLICATES), sheet("Failures", FAILURES)]
         for number, group in enumerate(snapshot.iterate_duplicates(), 1):
             kept = DuplicateGroup(*group)
             for member in kept.members:
-                if duplicates.rows < MAX_ROWS:
-                    duplicates.append((number, text.label(kept.kind, text.DUPLICATE_LABELS), len(kept.members), member))
-        failures = Sheet(book, "Failures", FAILURES)
+                sheets[-2].append((number, text.label(kept.kind, text.DUPLICATE_LABELS), len(kept.members), member))
         for failure in snapshot.iterate_failures():
-            if failures.rows < MAX_ROWS:
-                failures.append(Failure(*failure))
-        for sheet in (*sheets, duplicates, failures):
-            sheet.finish()
-        write_summary(book, snapshot, left_out=left_out)
-        with replacing(target) as temporary:
-            book.save(temporary)
-    finally:
-        _discard(book)
+            sheets[-1].append(Failure(*failure))
+        for one in sheets:
+            one.finish()
+        write_summary(book, snapshot, left_out={one.name: one.left_out for one in sheets if one.left_out})
+        # It stands last because all others are counted in it, and is what people want to see first.
+        book.active = len(sheets)
+        made = io.BytesIO()
+        book.save(made)
+        put_rows(made, {place: (one.rows, one.cells) for place, one in enumerate(sheets, 1)}, temporary)
     return watch.report(target, "xlsx")
 
 
-def _describe(book: "Workbook", snapshot: LibrarySnapshot) -> None:
-    book.properties.title = text.one_line(snapshot.title, 200)
-    book.properties.creator = "MAP4"
-
-
-def _discard(book: "Workbook") -> None:
-    """Remove the temporary files of sheets that were not saved (an error or a cancellation on the way)."""
-    for sheet in book.worksheets:
-        writer = getattr(sheet, "_writer", None)
-        if writer is None:
-            continue
-        with suppress(OSError, ValueError):
-            # Closed first, or the half-written generators complain when they are collected.
-            if not sheet.closed:
-                sheet.close()
-        with suppress(OSError, ValueError):
-            writer.cleanup()
-
-
 class Sheet:
-    """One sheet with a frozen header, written row by row.
-
-    A cell object costs more than the value it carries, and a write-only row is serialised as soon as it is appended, so every
-    column has one cell that is used again for each row. Plain text and numbers without a format need none.
+    """One sheet with a frozen header, whose rows are written one by one.
 
     Parameters
     ----------
     book : Workbook
-        In write-only mode.
     name : str
     columns : sequence of Column
+    folder : Path
+        Where the rows are kept until the workbook is written.
+
+    Attributes
+    ----------
+    rows : RowFile
+    left_out : int
+        Rows that no sheet of Excel has room for.
     """
 
-    def __init__(self, book: "Workbook", name: str, columns: Sequence[Column]) -> None:
+    def __init__(self, book: "Workbook", name: str, columns: Sequence[Column], folder: Path) -> None:
         from openpyxl.cell import WriteOnlyCell
         from openpyxl.styles import Alignment, Font, PatternFill
         from openpyxl.utils import get_column_letter
 
         self.name = name
-        self.rows = 0
+        self.left_out = 0
         self._columns = columns
         self._letters = [get_column_letter(index) for index in range(1, len(columns) + 1)]
-        self._sheet = book.create_sheet(name)
+        self._sheet: Any = book.create_sheet(name)
         # Identifier and title stay in view beside many columns.
         self._sheet.freeze_panes = "C2" if len(columns) > 6 else "A2"
-        self._cells: list[Any] = []
-        header = []
+        for_paper(self._sheet)
+        header, styles = [], []
         for letter, column in zip(self._letters, columns, strict=True):
             self._sheet.column_dimensions[letter].width = column.width
             cell = WriteOnlyCell(self._sheet, column.title)
@@ -140,43 +123,32 @@ class Sheet:
             cell.fill = PatternFill("solid", fgColor="16202C")
             cell.alignment = Alignment(vertical="center", wrap_text=True)
             header.append(cell)
-            formatted = WriteOnlyCell(self._sheet)
-            if column.number_format:
-                formatted.number_format = column.number_format
-            self._cells.append(formatted)
-        # Tells Excel that the text stays text even when somebody edits the cell.
-        self._quoted = [WriteOnlyCell(self._sheet) for _ in columns]
-        for cell in self._quoted:
-            cell.quotePrefix = True
+            styles.append(_style(self._sheet, number_format=column.number_format) if column.number_format else 0)
         self._sheet.append(header)
+        # Room for two lines: not every program measures wrapped text when it opens a file.
+        self._sheet.row_dimensions[1].height = 32
+        self.rows = RowFile(columns, self._letters, styles, _style(self._sheet, quotePrefix=True), folder)
+
+    @property
+    def cells(self) -> str:
+        """The cells that the sheet has, header included."""
+        return f"A1:{self._letters[-1]}{self.rows.rows + 1}"
 
     def append(self, source: Any) -> None:
         """Write one row: what the columns make of `source`."""
-        row: list[Any] = []
-        for index, column in enumerate(self._columns):
-            value = column.value(source)
-            if isinstance(value, str):
-                row.append(self._text(value, index))
-            elif value is None or column.number_format is None:
-                row.append(value)
-            else:
-                cell = self._cells[index]
-                cell.value = value
-                row.append(cell)
-        self._sheet.append(row)
-        self.rows += 1
-
-    def _text(self, value: str, index: int) -> Any:
-        return text_cell(self._quoted[index], value)
+        if self.rows.rows < MAX_ROWS:
+            self.rows.append(source)
+        else:
+            self.left_out += 1
 
     def finish(self) -> None:
         """Add the filter and the colours over the rows that were written."""
         from openpyxl.formatting.rule import CellIsRule, ColorScaleRule
         from openpyxl.styles import Font, PatternFill
 
-        last = self.rows + 1
-        self._sheet.auto_filter.ref = f"A1:{self._letters[-1]}{last}"
-        if not self.rows:
+        last = self.rows.rows + 1
+        self._sheet.auto_filter.ref = self.cells
+        if last == 1:
             return
         for letter, column in zip(self._letters, self._columns, strict=True):
             cells = f"{letter}2:{letter}{last}"
@@ -191,26 +163,50 @@ class Sheet:
                     rule = CellIsRule("equal", [f'"{state}"'], font=Font(color=ink), fill=fill)  # type: ignore[no-untyped-call]
                     self._sheet.conditional_formatting.add(cells, rule)
 
+    def close(self) -> None:
+        """Give the rows' file back."""
+        self.rows.close()
+
+
+def for_paper(sheet: Any) -> None:
+    """Make a sheet print as people expect: across the page, all columns on it, the header on every page."""
+    sheet.page_setup.orientation = "landscape"
+    sheet.page_setup.paperSize = sheet.PAPERSIZE_A4
+    sheet.page_setup.fitToWidth = 1
+    sheet.page_setup.fitToHeight = 0
+    sheet.sheet_properties.pageSetUpPr.fitToPage = True
+    sheet.print_title_rows = "1:1"
+    sheet.oddFooter.center.text = "&A, page &P of &N"
+
+
+def _style(sheet: Any, **attributes: Any) -> int:
+    """Return the workbook's number of a style, which rows name."""
+    from openpyxl.cell import WriteOnlyCell
+
+    cell = WriteOnlyCell(sheet)
+    for name, value in attributes.items():
+        setattr(cell, name, value)
+    return int(cell.style_id)
+
 
 def text_cell(quoted: Any, value: str) -> Any:
     """Return what to append for text from outside: never a formula, an error code, or a character that XML forbids.
 
     Parameters
     ----------
-    quoted : WriteOnlyCell
+    quoted : Cell
         With `quotePrefix`; used when the text could be taken for something else.
     value : str
 
     Returns
     -------
-    str, WriteOnlyCell or None
+    str, Cell or None
         None for empty text.
     """
     if not value:
         return None
-    # The first character decides, before cleaning: a control character in front of "=" is no protection once it is gone.
-    safe = text.clean(value, MAX_TEXT)
-    if not safe.lstrip().startswith(_SPECIAL_STARTS) and not safe.startswith(("\t", "\r", "\n")):
+    safe, is_special = safe_text(value)
+    if not is_special:
         return safe
     quoted.value = safe
     quoted.data_type = "s"

@@ -82,6 +82,32 @@ def _annotation(row: TrackRow) -> str:
     return json.dumps(row.ai_analysis, ensure_ascii=False, default=str)
 
 
+def _claim(name: str) -> Callable[[TrackRow], str]:
+    """Return what an annotation says under a name, lists with commas between; whoever wrote it, it is shown as text."""
+
+    def value(row: TrackRow) -> str:
+        claim = (row.ai_analysis or {}).get(name)
+        if isinstance(claim, list):
+            return ", ".join(str(item) for item in claim)
+        return claim if isinstance(claim, str) else ""
+
+    return value
+
+
+def _claimed_number(name: str) -> Callable[[TrackRow], float | None]:
+    def value(row: TrackRow) -> float | None:
+        claim = (row.ai_analysis or {}).get(name)
+        return finite(claim) if isinstance(claim, int | float) and not isinstance(claim, bool) else None
+
+    return value
+
+
+def _contradictions(row: TrackRow) -> str:
+    found = (row.ai_analysis or {}).get("contradictions")
+    claims = [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+    return "; ".join(f"{one.get('claim')}: {one.get('reason')}" for one in claims)
+
+
 _IDENTITY = (
     Column("ID", 8, _plain("id")),
     Column("Title", 34, lambda row: text.track_name(row.title, row.file_path)),
@@ -117,8 +143,18 @@ HAMMS: Sequence[Column] = (
 )
 AI: Sequence[Column] = (
     *_IDENTITY,
-    Column("Provider", 16, _plain("ai_provider")),
-    Column("Annotation (JSON)", 100, _annotation),
+    Column("Genre", 16, _claim("genre")),
+    Column("Subgenre", 18, _claim("subgenre")),
+    Column("Moods", 26, _claim("moods")),
+    Column("Era", 9, _claim("era")),
+    Column("Year", 7, _claimed_number("release_year"), "0"),
+    Column("Confidence", 11, _claimed_number("confidence"), PERCENT, scale=True),
+    Column("Tags", 30, _claim("tags")),
+    Column("Description", 60, _claim("description")),
+    Column("Contradicts what was measured", 40, _contradictions),
+    Column("Provider", 12, _plain("ai_provider")),
+    Column("Model", 20, _claim("model")),
+    Column("All of it (JSON)", 40, _annotation),
     Column("File", 60, _plain("file_path")),
 )
 TECHNICAL: Sequence[Column] = (

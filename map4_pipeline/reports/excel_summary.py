@@ -1,5 +1,6 @@
 """The workbook's last sheet: figures, the ledger, distributions and charts over them."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from map4_pipeline.reports import series, text
@@ -15,13 +16,13 @@ _DATA_COLUMN = 24
 _COLOURS = ("0072B2", "08406E", "D55E00", "E69F00", "CC79A7", "009E73")
 
 
-def write_summary(book: "Workbook", snapshot: LibrarySnapshot, *, left_out: int) -> None:
+def write_summary(book: "Workbook", snapshot: LibrarySnapshot, *, left_out: Mapping[str, int]) -> None:
     """Add the sheet "Summary".
 
     Parameters
     ----------
-    left_out : int
-        Tracks that did not fit into a sheet; said at the top.
+    left_out : mapping
+        Sheets to rows that did not fit into them; said at the top.
     """
     from openpyxl.cell import WriteOnlyCell
     from openpyxl.styles import Alignment, Font, PatternFill
@@ -66,15 +67,17 @@ def write_summary(book: "Workbook", snapshot: LibrarySnapshot, *, left_out: int)
         sheet.add_chart(_bar_chart(sheet, title, column, first, last, _COLOURS[index % len(_COLOURS)]), anchor)
 
 
-def _left_side(grid: dict[tuple[int, int], Any], heads: set[tuple[int, int]], snapshot: LibrarySnapshot, left_out: int) -> None:
+def _left_side(
+    grid: dict[tuple[int, int], Any], heads: set[tuple[int, int]], snapshot: LibrarySnapshot, left_out: Mapping[str, int]
+) -> None:
     """Fill columns A to C."""
     row = 1
     grid[row, 1] = text.one_line(snapshot.title, 200) or "Music library"
     grid[row, 2], grid[row, 3] = "", text.moment(snapshot.generated_at)
     heads.update({(row, 1), (row, 2), (row, 3)})
-    if left_out:
+    for name, count in left_out.items():
         row += 1
-        grid[row, 1] = f"{text.tracks(left_out, ('does', 'do'))} not fit into a sheet of Excel and are left out."
+        grid[row, 1] = f"{count:,} rows of {name} do not fit into a sheet of Excel and are left out."
     row += 1
 
     def head(*words: str) -> None:
