@@ -20,6 +20,7 @@ BENCHMARKS = {
     "similar": "similar tracks among 100,000 and 1,000,000, and whether they mean anything (MAP4_TRUTH_DIR)",
     "search": "searches over 100,000 and 1,000,000 generated tracks, by kind",
     "load": "map4 serve on 100,000 tracks under 50 and 500 users, and while Redis and PostgreSQL are killed",
+    "exports": "every export of 1,000 tracks, start and total; of 100,000, peak memory",
     "chaos": "40 rounds of killing run, workers and database",
     "fuzz": "2,000 damaged files of each format",
 }

@@ -1,6 +1,6 @@
 """Libraries of 100,000 and 1,000,000 invented tracks in PostgreSQL, for benchmarks of search, similarity, duplicates and sets.
 
-    python -m benchmarks.fake_library 100000 [--seed 1] [--fingerprints]
+    python -m benchmarks.fake_library 100000 [--seed 1] [--fingerprints] [--grids]
 
 What is realistic about them is what a query's cost and a result's size depend on: artists by Zipf's law, names in several
 scripts, albums in folders, tempo by genre (with half and double readings), keys by popularity, energy and loudness that go
@@ -141,7 +141,7 @@ _ERRORS = (
 _EPOCH = 1_640_995_200  # 2022-01-01, the first import
 
 
-def fill(engine: Engine, tracks: int, seed: int = 1, *, fingerprints: bool = False) -> None:
+def fill(engine: Engine, tracks: int, seed: int = 1, *, fingerprints: bool = False, grids: bool = False) -> None:
     """Write libraries, directories and tracks into an empty database by COPY, then VACUUM ANALYZE.
 
     Parameters
@@ -150,6 +150,8 @@ def fill(engine: Engine, tracks: int, seed: int = 1, *, fingerprints: bool = Fal
         At least 1.
     fingerprints : bool
         Also `chromaprint_fp`, a fingerprint of random bits of two minutes (2.6 kB and 1 ms each).
+    grids : bool
+        Also `analyses` with beats, bars and a waveform, as the engine keeps them (7 kB each).
 
     Raises
     ------
@@ -187,6 +189,8 @@ def fill(engine: Engine, tracks: int, seed: int = 1, *, fingerprints: bool = Fal
         for table in ("libraries", "directories", "tracks"):
             cursor.execute(f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), (SELECT max(id) FROM {table}))")
         cursor.execute(_GROUPS)
+        if grids:
+            cursor.execute(_GRIDS)
         raw.commit()
     finally:
         raw.close()
@@ -194,7 +198,7 @@ def fill(engine: Engine, tracks: int, seed: int = 1, *, fingerprints: bool = Fal
         conn.execute(text("VACUUM (ANALYZE)"))
 
 
-def prepared(tracks: int, seed: int = 1, *, fingerprints: bool = False) -> Engine:
+def prepared(tracks: int, seed: int = 1, *, fingerprints: bool = False, grids: bool = False) -> Engine:
     """Return a database with such a library, made at the first call and kept under `MAP4_BENCH_HOME`.
 
     The embedded server there is started when it is not running and stops when the last process that uses it ends. With other
@@ -211,7 +215,7 @@ def prepared(tracks: int, seed: int = 1, *, fingerprints: bool = False) -> Engin
     settings = load_settings(home=home)
     url = make_url(driver_url(EmbeddedPostgres(settings.home).start()))
     schema = hashlib.sha256(b"".join(path.read_bytes() for path in sorted((script_location() / "versions").glob("*.py"))))
-    kind = f"tracks_{tracks}_{seed}{'_fp' if fingerprints else ''}_"
+    kind = f"tracks_{tracks}_{seed}{'_fp' if fingerprints else ''}{'_grid' if grids else ''}_"
     name = f"{kind}v{VERSION}_{schema.hexdigest()[:8]}"
 
     def engine_of(database: str) -> Engine:
@@ -232,7 +236,7 @@ def prepared(tracks: int, seed: int = 1, *, fingerprints: bool = False) -> Engin
                 print(f"making a library of {tracks:,} tracks in {home} ...", file=sys.stderr, flush=True)
                 making = engine_of(f"{name}_new")
                 upgrade(making)
-                fill(making, tracks, seed, fingerprints=fingerprints)
+                fill(making, tracks, seed, fingerprints=fingerprints, grids=grids)
                 making.dispose()
                 conn.exec_driver_sql(f"ALTER DATABASE {name}_new RENAME TO {name}")
     finally:
@@ -361,6 +365,25 @@ WITH same AS (
 )
 INSERT INTO duplicate_members (group_id, track_id)
 SELECT made.id, unnest(members) FROM made JOIN same ON same.audio_hash = made.evidence ->> 'audio_hash'
+"""
+#: Beats from 0.02 to 0.5 s on, in every twentieth track in two tempi.
+_GRIDS = """
+INSERT INTO analyses (audio_hash, stage, engine, version, payload)
+SELECT DISTINCT ON (t.audio_hash) t.audio_hash, 'features', 'map4', t.features_version, jsonb_build_object('features',
+    jsonb_build_object(
+        'bpm', t.bpm, 'beat_first', g.first, 'beats_per_bar', 4, 'beat_times', g.beats,
+        'downbeat_times', jsonb_path_query_array(g.beats, '$[0, 4, 8, 12, 16, 20, 24, 28, 32, 36, 40, 44, 48, 52, 56, 60]'),
+        'waveform', g.waveform,
+        'tempo_spans', CASE WHEN t.id % 20 = 0 THEN jsonb_build_array(
+            jsonb_build_object('start', 0, 'end', t.duration / 2, 'bpm', t.bpm),
+            jsonb_build_object('start', t.duration / 2, 'end', t.duration, 'bpm', t.bpm * 1.02)) ELSE '[]' END))
+FROM tracks t, LATERAL (
+    SELECT 0.02 + t.id % 48 / 100.0 AS first,
+        (SELECT jsonb_agg(round((0.02 + t.id % 48 / 100.0 + i * 60 / t.bpm)::numeric, 4))
+            FROM generate_series(0, (least(t.duration, 600) * t.bpm / 60)::int) AS i) AS beats,
+        (SELECT jsonb_agg((i * i + t.id) % 256) FROM generate_series(1, 800) AS i) AS waveform
+) AS g
+WHERE t.bpm IS NOT NULL AND t.audio_hash IS NOT NULL ORDER BY t.audio_hash, t.id
 """
 
 
@@ -572,9 +595,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("tracks", type=int, nargs="?", default=100_000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--fingerprints", action="store_true")
+    parser.add_argument("--grids", action="store_true")
     options = parser.parse_args(arguments)
     begun = time.perf_counter()
-    engine = prepared(options.tracks, options.seed, fingerprints=options.fingerprints)
+    engine = prepared(options.tracks, options.seed, fingerprints=options.fingerprints, grids=options.grids)
     with engine.connect() as conn:
         size = conn.execute(text("SELECT pg_size_pretty(pg_total_relation_size('tracks'))")).scalar_one()
     print(f"{options.tracks:,} tracks, {size} with indexes: {time.perf_counter() - begun:.0f} s")
