@@ -1,5 +1,6 @@
 """`map4 export`: tracks as files for other programs."""
 
+import signal
 import sys
 from pathlib import Path
 
@@ -88,6 +89,8 @@ def export(
     target = (output or configured.home / "exports" / f"library{KINDS[kind].ending}").expanduser()
     if target.is_dir():
         target = target / f"library{KINDS[kind].ending}"
+    # Ended by another program is as good as Ctrl-C: no half file stays.
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     engine = open_database(configured)
     console = make_console(stderr=True)
     try:
@@ -108,6 +111,7 @@ def export(
         sys.exit(2)
     finally:
         engine.dispose()
+        signal.signal(signal.SIGTERM, before)
     if as_json:
         facts = {"format": written.format, "path": folder_text(written.path), "size_bytes": written.size_bytes}
         lines.write_json(facts | {"duration_ms": written.duration_ms})

@@ -1,6 +1,7 @@
 """Writing a report so that nobody ever sees half of one."""
 
 import os
+import re
 import secrets
 import time
 from collections.abc import Iterator
@@ -8,6 +9,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from map4_pipeline.reports.model import ReportFile
+
+_TEMPORARY = re.compile(r"\.map4-[0-9a-f]{16}\.tmp")
+_ABANDONED_SECONDS = 86_400
 
 
 @contextmanager
@@ -23,6 +27,7 @@ def replacing(path: Path) -> Iterator[Path]:
         Where the report belongs; its folder is made if it is missing.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(path.parent)
     # Short whatever the report is called: names longer than 255 bytes cannot be made.
     temporary = path.parent / f".map4-{secrets.token_hex(8)}.tmp"
     try:
@@ -35,6 +40,14 @@ def replacing(path: Path) -> Iterator[Path]:
         _sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what a killed process or a power cut left behind; nobody writes to one file for so long."""
+    for left in folder.glob(".map4-*.tmp"):
+        with suppress(OSError):
+            if _TEMPORARY.fullmatch(left.name) and time.time() - left.stat().st_mtime > _ABANDONED_SECONDS:
+                left.unlink()
 
 
 def _sync_folder(folder: Path) -> None:

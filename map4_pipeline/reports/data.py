@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
+from math import isfinite
 from pathlib import Path
 from typing import IO, Any
 
@@ -143,6 +144,9 @@ def _plain(record: Mapping[str, Any], fields: tuple[Field, ...]) -> dict[str, An
             value = list(value or ())
         elif field.kind == "reasons":
             value = dict(value or {})
+        elif field.kind in ("number", "unit"):
+            # JSON has no word for what is no number, and neither has a reader of it.
+            value = value if value is None or isfinite(value) else None
         elif isinstance(value, datetime):
             value = value.isoformat()
         plain[field.name] = value

@@ -70,7 +70,8 @@ def write_excel(snapshot: LibrarySnapshot, path: Path | str) -> ReportFile:
         for number, group in enumerate(snapshot.iterate_duplicates(), 1):
             kept = DuplicateGroup(*group)
             for member in kept.members:
-                sheets[-2].append((number, text.label(kept.kind, text.DUPLICATE_LABELS), len(kept.members), member))
+                known = text.label(kept.kind, text.DUPLICATE_LABELS)
+                sheets[-2].append((number, known, len(kept.members), _fate(kept, member), member))
         for failure in snapshot.iterate_failures():
             sheets[-1].append(Failure(*failure))
         for one in sheets:
@@ -166,6 +167,13 @@ class Sheet:
     def close(self) -> None:
         """Give the rows' file back."""
         self.rows.close()
+
+
+def _fate(group: DuplicateGroup, member: str) -> str:
+    """Return what is proposed for a file of a group, and why; MAP4 itself deletes nothing."""
+    if group.keeper is None:
+        return ""
+    return f"keep: {group.reason}".rstrip(": ") if member == group.keeper else "spare"
 
 
 def for_paper(sheet: Any) -> None:

@@ -178,12 +178,13 @@ TECHNICAL: Sequence[Column] = (
     Column("Spectral hash", 20, _plain("spectral_hash")),
     Column("File", 60, _plain("file_path")),
 )
-#: Rows are (group, how it is known, files in the group, path).
+#: Rows are (group, how it is known, files in the group, what is proposed, path).
 DUPLICATES: Sequence[Column] = (
     Column("Group", 8, lambda row: row[0], "0"),
     Column("How it is known", 38, lambda row: row[1]),
     Column("Files", 8, lambda row: row[2], "0"),
-    Column("File", 100, lambda row: row[3]),
+    Column("Proposed", 44, lambda row: row[3]),
+    Column("File", 100, lambda row: row[4]),
 )
 
 

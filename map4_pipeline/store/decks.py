@@ -46,10 +46,11 @@ def deck_tracks(
     where: Sequence[ColumnElement[bool]],
     place: Place,
     *,
+    order: Sequence[ColumnElement[Any]],
     playlist_id: int | None = None,
     deck: Deck = Deck(),
 ) -> Iterator[DeckTrack]:
-    """Stream tracks that conditions choose, by artist, title and path; or those of a playlist, in its order.
+    """Stream tracks that conditions choose, in an order; or those of a playlist, in its own.
 
     Parameters
     ----------
@@ -66,7 +67,6 @@ def deck_tracks(
         .where(*where)
     )
     if playlist_id is None:
-        order = (func.lower(tracks.c.artist).nulls_last(), func.lower(tracks.c.title).nulls_last(), tracks.c.file_path)
         query = query.order_by(*order)
     else:
         mine = and_(playlist_tracks.c.track_id == tracks.c.id, playlist_tracks.c.playlist_id == playlist_id)

@@ -4,13 +4,16 @@ A kind of export is an entry of `KINDS`. Whatever its format, an export is writt
 is, and can be cancelled between two tracks.
 """
 
+import hashlib
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, func, insert, select
+from sqlalchemy import ColumnElement, Connection, Engine, func, insert, select, text
+from sqlalchemy.dialects.postgresql import insert as upsert
 
 from map4_pipeline.reports.fields import FIELDS, Field
 from map4_pipeline.reports.interchange.deck import DeckPlaylist
@@ -20,9 +23,10 @@ from map4_pipeline.store.decks import Deck, adopt_tracks, count_beyond, deck_tra
 from map4_pipeline.store.errors import InfrastructureError, StoreError
 from map4_pipeline.store.listing import NAMES
 from map4_pipeline.store.query import Query, parse_query, within
-from map4_pipeline.store.schema import export_history, libraries, playlist_tracks, tracks
+from map4_pipeline.store.schema import controls, export_history, libraries, playlist_tracks, tracks
+from map4_pipeline.store.search import order_on_tracks
 from map4_pipeline.store.search_terms import on_tracks
-from map4_pipeline.store.snapshot import snapshot_of
+from map4_pipeline.store.snapshot import count_rows, snapshot_of
 
 #: Rows between two looks at whether the export was cancelled, and between two words on progress.
 _STEP = 250
@@ -98,7 +102,7 @@ class Export:
         return _deck(self.request)
 
     def records(self, names: Sequence[str]) -> Iterator[dict[str, Any]]:
-        """Stream the tracks with the columns of these names, by artist, title and path.
+        """Stream the tracks with the columns of these names, in the query's order.
 
         Raises
         ------
@@ -109,28 +113,29 @@ class Export:
             select(*columns)
             .select_from(tracks.join(libraries, libraries.c.id == tracks.c.library_id))
             .where(*self.where)
-            .order_by(func.lower(tracks.c.artist).nulls_last(), func.lower(tracks.c.title).nulls_last(), tracks.c.file_path)
+            .order_by(*order_on_tracks(self.query))
         )
         rows = self.conn.execution_options(stream_results=True, yield_per=1000).execute(query)
         return self.watched(dict(row._mapping) for row in rows)
 
-    def watched(self, rows: Iterator[Any]) -> Iterator[Any]:
+    def watched(self, rows: Iterator[Any], *, told: bool = True) -> Iterator[Any]:
         """Pass rows on, telling how many there were and stopping when the export was cancelled."""
         done = 0
         for row in rows:
             if done % _STEP == 0:
                 if self.cancelled():
                     raise ExportCancelled
-                self.progress(done, self.count)
+                self.progress(done if told else 0, self.count)
             yield row
             done += 1
-        self.progress(done, self.count)
+        if told:
+            self.progress(done, self.count)
 
 
 def _where(query: Query, request: ExportRequest, last_export: datetime | None) -> list[ColumnElement[bool]]:
     found = on_tracks(query)
     if request.new and request.kind == "m3u8" and last_export is not None:
-        found.append(tracks.c.created_at > last_export)
+        found.append(tracks.c.created_at >= last_export)
     if request.playlist is not None:
         members = select(playlist_tracks.c.track_id).where(playlist_tracks.c.playlist_id == request.playlist)
         found.append(tracks.c.id.in_(members))
@@ -144,13 +149,31 @@ def _deck(request: ExportRequest) -> Deck:
     return Deck(source, request.measured, beyond=source is not None and whole)
 
 
-def _last_export(conn: Connection, kind: str) -> datetime | None:
-    known = (kind, KINDS[kind].ending.removeprefix("."))
-    # It shows the library as it was when the export began.
-    began = export_history.c.created_at - func.make_interval(0, 0, 0, 0, 0, 0, export_history.c.duration_ms / 1000.0)
-    query = select(func.max(began)).where(export_history.c.export_type.in_(known))
-    last: datetime | None = conn.execute(query).scalar_one()
-    return last
+def _last_export(conn: Connection, request: ExportRequest) -> datetime | None:
+    """Return when the last export like this one began; one of other tracks is no reason to leave something out."""
+    return conn.execute(select(controls.c.changed_at).where(controls.c.name == _mark(request))).scalar_one_or_none()
+
+
+def _mark(request: ExportRequest) -> str:
+    """Return the name by which is noted when an export of this kind, of the same choice of tracks, was made."""
+    libraries_ = None if request.libraries is None else sorted(request.libraries)
+    choice = json.dumps([request.query, request.playlist, libraries_])
+    return f"export {request.kind} {hashlib.sha256(choice.encode()).hexdigest()[:32]}"
+
+
+def _moment_before(engine: Engine) -> datetime:
+    """Return a moment before which every track came that an export will see from now on.
+
+    A track's moment is when its transaction began; one under way may end after the export has looked. So the oldest counts,
+    for up to an hour: what came meanwhile is rather called new twice than never.
+    """
+    query = (
+        "SELECT greatest(min(xact_start), now() - interval '1 hour') FROM pg_stat_activity "
+        "WHERE datname = current_database() AND backend_type = 'client backend'"
+    )
+    with engine.begin() as conn:
+        moment: datetime = conn.execute(text(query)).scalar_one()
+    return moment
 
 
 def _column(name: str) -> ColumnElement[Any]:
@@ -219,7 +242,8 @@ def _decks(export: Export, *, in_order: bool = False) -> Iterator[Any]:
 
     place = PathMap(export.request.path_map).there
     playlist_id = export.request.playlist if in_order else None
-    return export.watched(deck_tracks(export.conn, export.where, place, playlist_id=playlist_id, deck=export.deck))
+    order = order_on_tracks(export.query)
+    return export.watched(deck_tracks(export.conn, export.where, place, order=order, playlist_id=playlist_id, deck=export.deck))
 
 
 def _playlists(export: Export) -> list[DeckPlaylist]:
@@ -231,7 +255,7 @@ def _playlists(export: Export) -> list[DeckPlaylist]:
     if request.playlist is None:
         own = with_own(imported_playlists(conn, export.where, export.deck), own)
     if request.new:
-        since = [] if export.last_export is None else [tracks.c.created_at > export.last_export]
+        since = [] if export.last_export is None else [tracks.c.created_at >= export.last_export]
         order = (tracks.c.created_at, tracks.c.id)
         ids = list(conn.scalars(select(tracks.c.id).where(*export.where, *since).order_by(*order)))
         own.append(DeckPlaylist(_new_name(export), ids))
@@ -264,8 +288,20 @@ def _snapshot(export: Export) -> LibrarySnapshot:
     """Return what reports show: everything, or the tracks that were asked for, in the libraries that the user sees."""
     request = export.request
     title = f"Music library: {request.query}" if request.query else "Music library"
-    where = export.where if request.query else ()
-    return snapshot_of(export.conn, title, where=where, library_ids=request.libraries, watched=export.watched)
+    return snapshot_of(
+        export.conn,
+        title,
+        where=_reported(export.query, request),
+        library_ids=request.libraries,
+        order=order_on_tracks(export.query),
+        watched=export.watched,
+        counted=lambda rows: export.watched(rows, told=False),
+    )
+
+
+def _reported(query: Query, request: ExportRequest) -> list[ColumnElement[bool]]:
+    """Return the conditions of a report's tracks; without a query it shows those that failed or are missing as well."""
+    return _where(query, request, None) if request.query else []
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,6 +313,7 @@ class Kind:
     write: Callable[[Export, Path], ReportFile]
     takes_fields: bool = False
     is_deck: bool = False
+    is_report: bool = False
 
 
 #: Kinds of exports by the name they have in commands, addresses and `export_history`.
@@ -285,9 +322,9 @@ KINDS: dict[str, Kind] = {
     "json": Kind(".json", "one JSON document with a published schema", _json, takes_fields=True),
     "jsonl": Kind(".jsonl", "one JSON object a line", _json_lines, takes_fields=True),
     "parquet": Kind(".parquet", "typed columns for data frames", _parquet, takes_fields=True),
-    "pdf": Kind(".pdf", "the report on paper", _pdf),
-    "xlsx": Kind(".xlsx", "the workbook", _excel),
-    "html": Kind(".html", "the report as one page", _html),
+    "pdf": Kind(".pdf", "the report on paper", _pdf, is_report=True),
+    "xlsx": Kind(".xlsx", "the workbook", _excel, is_report=True),
+    "html": Kind(".html", "the report as one page", _html, is_report=True),
     "rekordbox": Kind(".xml", "a collection with grids and playlists for rekordbox", _rekordbox, is_deck=True),
     "traktor": Kind(".nml", "a collection with grids and playlists for Traktor", _traktor, is_deck=True),
     "m3u8": Kind(".m3u8", "a playlist for players", _m3u8, is_deck=True),
@@ -334,27 +371,38 @@ def run_export(
     if source is not None:
         with engine.begin() as conn:
             adopt_tracks(conn, source)
+    began = _moment_before(engine)
     try:
         with (
             engine.connect().execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True) as conn,
             conn.begin(),
         ):
-            last = _last_export(conn, request.kind) if request.new else None
-            where = _where(query, request, last)
-            count = int(conn.execute(select(func.count()).select_from(tracks).where(*where)).scalar_one())
-            count += count_beyond(conn, where, _deck(request))
+            last = _last_export(conn, request) if request.new else None
+            count = _count(conn, query, request, last)
             export = Export(conn, request, query, count, progress, cancelled, last)
             written = KINDS[request.kind].write(export, target)
     except OSError as error:
         raise InfrastructureError(
             f"The export cannot be written to {target}: {error.strerror or error}. Free some space or choose another place."
         ) from error
-    note_export(engine, written, count, request.user)
+    with engine.begin() as conn:
+        note_export(conn, written, count, request.user)
+        if KINDS[request.kind].is_deck:
+            mark = upsert(controls).values(name=_mark(request), value="", changed_at=began)
+            conn.execute(mark.on_conflict_do_update(index_elements=["name"], set_={"changed_at": began}))
     return written
 
 
-def note_export(engine: Engine, written: ReportFile, track_count: int, user: str | None = None) -> int:
-    """Note an export in `export_history`; return its number."""
+def _count(conn: Connection, query: Query, request: ExportRequest, last_export: datetime | None) -> int:
+    if KINDS[request.kind].is_report:
+        return count_rows(conn, _reported(query, request), request.libraries)
+    where = _where(query, request, last_export)
+    found = int(conn.execute(select(func.count()).select_from(tracks).where(*where)).scalar_one())
+    return found + count_beyond(conn, where, _deck(request))
+
+
+def note_export(conn: Connection, written: ReportFile, track_count: int, user: str | None = None) -> None:
+    """Note an export in `export_history`."""
     row = {
         "export_type": written.format,
         "track_count": track_count,
@@ -362,5 +410,4 @@ def note_export(engine: Engine, written: ReportFile, track_count: int, user: str
         "duration_ms": written.duration_ms,
         "user_id": user,
     }
-    with engine.begin() as conn:
-        return int(conn.execute(insert(export_history).values(row).returning(export_history.c.id)).scalar_one())
+    conn.execute(insert(export_history).values(row))

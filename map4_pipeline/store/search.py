@@ -21,13 +21,13 @@ from datetime import datetime
 from math import sqrt
 from typing import Any
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import ColumnElement, Connection, Engine, func, select
 from sqlalchemy.dialects import postgresql
 
 from map4_pipeline.store.errors import StoreError
 from map4_pipeline.store.listing import rows_by_id
 from map4_pipeline.store.query import Query, Range
-from map4_pipeline.store.schema import track_search
+from map4_pipeline.store.schema import track_search, tracks
 from map4_pipeline.store.search_terms import TABLE, Sql, all_of, camelot_text, condition
 from map4_pipeline.store.search_terms import conditions as search_conditions
 
@@ -300,6 +300,18 @@ def _order(query: Query) -> _Order:
     column = track_search.c[_COLUMNS.get(query.sort, query.sort)]
     type_ = column.type.compile(_DIALECT)
     return _Order(query.sort, f"{TABLE}.{column.name}", column.type.python_type, type_, query.descending)
+
+
+def order_on_tracks(query: Query) -> list[ColumnElement[Any]]:
+    """Return a query's order for statements that read `tracks`: its `sort:`, else artist, title and path."""
+    t = tracks.c
+    if query.sort is None:
+        return [func.lower(t.artist).nulls_last(), func.lower(t.title).nulls_last(), t.file_path]
+    value: ColumnElement[Any] = t.file_path
+    if query.sort != "path":
+        column = track_search.c[_COLUMNS.get(query.sort, query.sort)]
+        value = select(column).where(track_search.c.track_id == t.id).correlate(tracks).scalar_subquery()
+    return [(value.desc() if query.descending else value.asc()).nulls_last(), t.id]
 
 
 def _cursor(value: Any, id_: int) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import groupby
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, func, select
 
@@ -54,8 +55,18 @@ _SAME_NAME = (
     "analyzed_at",
 )
 
+_SHOWN = (tracks.c.hidden_at.is_(None), tracks.c.status != "pending")
 
-def track_rows(conn: Connection, where: Sequence[ColumnElement[bool]] = ()) -> Iterator[TrackRow]:
+
+def count_rows(conn: Connection, where: Sequence[ColumnElement[bool]] = (), library_ids: Collection[int] | None = None) -> int:
+    """Return how many tracks a snapshot with these conditions shows."""
+    query = select(func.count()).select_from(tracks).where(*_SHOWN, *where, *_within(tracks.c.library_id, library_ids))
+    return int(conn.execute(query).scalar_one())
+
+
+def track_rows(
+    conn: Connection, where: Sequence[ColumnElement[bool]] = (), order: Sequence[ColumnElement[Any]] = ()
+) -> Iterator[TrackRow]:
     """Stream all tracks that are not hidden, by artist, title and path; missing ones too. `where` leaves fewer of them."""
     t = tracks.c
     columns = [getattr(t, name) for name in _SAME_NAME]
@@ -70,8 +81,8 @@ def track_rows(conn: Connection, where: Sequence[ColumnElement[bool]] = ()) -> I
     )
     query = (
         select(*columns, *extra)
-        .where(t.hidden_at.is_(None), t.status != "pending", *where)
-        .order_by(func.lower(t.artist).nulls_last(), func.lower(t.title).nulls_last(), t.file_path)
+        .where(*_SHOWN, *where)
+        .order_by(*order or (func.lower(t.artist).nulls_last(), func.lower(t.title).nulls_last(), t.file_path))
     )
     # A cursor on the server: 100,000 rows are never held here.
     result = conn.execution_options(stream_results=True, yield_per=500).execute(query)
@@ -112,7 +123,9 @@ def snapshot_of(
     *,
     where: Sequence[ColumnElement[bool]] = (),
     library_ids: Collection[int] | None = None,
+    order: Sequence[ColumnElement[Any]] = (),
     watched: Callable[[Iterator[TrackRow]], Iterator[TrackRow]] = iter,
+    counted: Callable[[Iterator[TrackRow]], Iterator[TrackRow]] = iter,
 ) -> LibrarySnapshot:
     """Return what a connection that reads one state shows of the library.
 
@@ -122,8 +135,12 @@ def snapshot_of(
         On `tracks`: which are shown and counted in the statistics. Ledger, failures and duplicates are the libraries'.
     library_ids : collection of int, or None
         Nothing outside these libraries is shown; None: all.
+    order : sequence of expressions
+        Of the tracks; empty: by artist, title and path.
     watched : callable
-        What every stream of tracks is passed through.
+        What every stream of tracks that is shown is passed through.
+    counted : callable
+        What the stream is passed through that the statistics of some tracks are made of.
     """
     chosen = [*where, *_within(tracks.c.library_id, library_ids)]
     skipped = select(skipped_files.c.reason, func.count()).where(*_within(skipped_files.c.library_id, library_ids))
@@ -133,8 +150,8 @@ def snapshot_of(
         generated_at=datetime.now(UTC),
         libraries=_libraries(conn, library_ids),
         ledger=current_ledger(conn, library_ids),
-        statistics=collect(watched(track_rows(conn, chosen))) if chosen else library_statistics(conn),
-        tracks=lambda: watched(track_rows(conn, chosen)),
+        statistics=collect(counted(track_rows(conn, chosen))) if chosen else library_statistics(conn),
+        tracks=lambda: watched(track_rows(conn, chosen, order)),
         failures=lambda: _failures(conn, library_ids),
         skipped={reason: int(count) for reason, count in conn.execute(skipped)},
         duplicates=lambda: _duplicates(conn, library_ids),

@@ -1,8 +1,10 @@
 """Measured values in users' files: every format, nothing else touched, the same audio, and back again."""
 
+import json
 import os
 import shutil
 import stat
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +134,23 @@ def test_ffmpeg_reads_what_was_written(tones: dict[str, Path], suffix: str, tmp_
             continue
         plain = name.removeprefix("TXXX:").removeprefix(ITUNES).upper()
         assert {key.upper(): value for key, value in found.items()}[plain] == str(values[0]), name
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_ffprobe_reads_what_was_written(tones: dict[str, Path], suffix: str, tmp_path: Path) -> None:
+    program = shutil.which("ffprobe")
+    if program is None:
+        pytest.skip("needs ffprobe")
+    path = Path(shutil.copyfile(tones[suffix], tmp_path / f"x.{suffix}"))
+    assert put(path)
+    command = [program, "-v", "error", "-of", "json", "-show_entries", "format_tags:stream_tags", str(path)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
+    assert done.stderr == ""
+    said = json.loads(done.stdout)
+    found = {key.upper(): value for part in (said["format"], *said["streams"]) for key, value in part.get("tags", {}).items()}
+    for name, values in EXPECTED[suffix].items():
+        if name != "tmpo":  # ffprobe passes it over
+            assert found[name.removeprefix("TXXX:").removeprefix(ITUNES).upper()] == str(values[0]), name
 
 
 @pytest.mark.parametrize("suffix", ["mp3", "wav", "aiff", "wv"])

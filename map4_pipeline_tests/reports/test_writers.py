@@ -1,5 +1,6 @@
 """What holds for every writer: atomic, described truthfully, fit for any library, light to import."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -63,6 +64,16 @@ def test_a_failure_while_writing_leaves_no_half(
     with pytest.raises(OSError, match="No space"):
         writer(snapshot([track(0)]), target)
     assert not list(tmp_path.iterdir())
+
+
+def test_what_a_killed_process_left_is_removed_a_day_later(tmp_path: Path) -> None:
+    old, recent, other = (tmp_path / name for name in (f".map4-{'a' * 16}.tmp", f".map4-{'b' * 16}.tmp", ".map4-mine.tmp"))
+    for left in (old, recent, other):
+        left.touch()
+    for left in (old, other):
+        os.utime(left, (1, 1))
+    write_excel(snapshot([]), tmp_path / "a.xlsx")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([recent.name, other.name, "a.xlsx"])
 
 
 @WRITERS

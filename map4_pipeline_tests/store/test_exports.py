@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,10 @@ from typing import Any
 import duckdb
 import jsonschema
 import pandas
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-from sqlalchemy import Engine, insert, select, text
+from sqlalchemy import Engine, insert, select, text, update
 
 from map4_pipeline.hamms import DIMENSIONS
 from map4_pipeline.reports.fields import NAMES, chosen_fields, json_schema
@@ -125,6 +128,9 @@ def test_parquet_has_types(engine: Engine, tmp_path: Path) -> None:
     assert types["created_at"] == "TIMESTAMP WITH TIME ZONE"
     assert types["bpm_alternatives"] == 'STRUCT("value" DOUBLE, probability DOUBLE)[]'
     row = dict(zip(found.columns, found.fetchall()[0], strict=True))
+    # Parquet itself knows lists only; Arrow's schema beside it fixes the length.
+    assert types["hamms"] == "FLOAT[]"
+    assert pq.read_schema(target).field("hamms").type == pa.list_(pa.float32(), 12)
     assert row["hamms"] == [None if name == "key" else 0.5 for name in DIMENSIONS]
     assert row["title"] == WHOLE["title"]
     assert row["null_reasons"] == {"hamms.key": "atonal"}
@@ -136,6 +142,47 @@ def test_a_query_and_fields_choose(engine: Engine, tmp_path: Path) -> None:
     fields = chosen_fields(["title", "error_kind"])
     target = exported(engine, tmp_path, "jsonl", "is:failed", fields=fields)
     assert json.loads(target.read_text()) == {"title": "Broken", "error_kind": "damaged"}
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "csv", "parquet", "m3u8", "rekordbox", "xlsx"])
+def test_the_order_asked_for_is_kept(engine: Engine, tmp_path: Path, kind: str) -> None:
+    target = exported(engine, tmp_path, kind, "bpm:100..100.5 sort:-bpm")
+    wanted = [f"Track {number}" for number in (5, 4, 3, 2, 1, 0)]
+    if kind == "xlsx":
+        found = pandas.read_excel(target)["Title"].tolist()
+    elif kind == "parquet":
+        found = [row[0] for row in duckdb.sql(f"SELECT title FROM '{target}'").fetchall()]
+    else:
+        found = re.findall(r"Track \d", target.read_text("utf-8"))
+    assert found == wanted
+
+
+@pytest.mark.parametrize("kind", ["pdf", "html", "xlsx"])
+def test_a_report_counts_what_it_shows(engine: Engine, tmp_path: Path, kind: str) -> None:
+    seen: list[tuple[int, int]] = []
+    for query, shown in (("", MANY + 2), ("bpm:100..101", 11)):
+        run_export(engine, ExportRequest(kind, query), tmp_path / "x", progress=lambda done, total: seen.append((done, total)))
+        assert seen == sorted(seen)
+        assert seen[-1] == (shown, shown)
+        with engine.connect() as conn:
+            last = select(export_history.c.track_count).order_by(export_history.c.id.desc()).limit(1)
+            assert conn.execute(last).scalar_one() == shown
+        seen.clear()
+
+
+def test_a_measurement_that_is_no_number_is_null(engine: Engine, tmp_path: Path) -> None:
+    broken = tracks.c.title == "Broken"
+    with engine.begin() as conn:
+        conn.execute(update(tracks).where(broken).values(loudness_lufs=float("nan")))
+    try:
+        document = json.loads(exported(engine, tmp_path, "json", "is:failed").read_text())
+        jsonschema.Draft202012Validator(json_schema()).validate(document)
+        assert document["tracks"][0]["loudness_lufs"] is None
+        for kind in ("csv", "parquet", "xlsx"):
+            exported(engine, tmp_path, kind, "is:failed")
+    finally:
+        with engine.begin() as conn:
+            conn.execute(update(tracks).where(broken).values(loudness_lufs=None))
 
 
 @pytest.mark.parametrize("names", [["tempo"], ["bpm", "bpm"]])
@@ -170,7 +217,7 @@ def test_a_cancelled_export_leaves_nothing_and_what_was_there_stays(engine: Engi
 
     with pytest.raises(ExportCancelled):
         run_export(engine, ExportRequest(kind), target, progress=progress, cancelled=lambda: len(seen) >= 2)
-    assert seen[0] == (0, MANY + 1)
+    assert seen[0] == (0, MANY + 2 if KINDS[kind].is_report else MANY + 1)
     assert target.read_text() == "before"
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     with engine.connect() as conn:

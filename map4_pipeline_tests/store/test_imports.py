@@ -309,8 +309,9 @@ def test_what_is_new_since_the_last_export(engine: Engine, library: tuple[int, .
         conn.execute(update(tracks).values(created_at=func.now() - text("interval '1 day'")))
     first = exported(engine, tmp_path, new=True)
     assert [len(node) for node in first.iter("NODE") if node.get("Name") == "New"] == [4]
-    # Another kind of export is no reason to leave something out.
+    # Another kind of export is no reason to leave something out, and neither is one of some tracks.
     run_export(engine, ExportRequest("csv"), tmp_path / "x.csv")
+    run_export(engine, ExportRequest("rekordbox", "bpm:500"), tmp_path / "x.xml")
     with engine.begin() as conn:
         conn.execute(update(tracks).where(tracks.c.id == library[3]).values(created_at=func.now()))
     root = exported(engine, tmp_path, new=True)
@@ -320,6 +321,21 @@ def test_what_is_new_since_the_last_export(engine: Engine, library: tuple[int, .
     assert (tmp_path / "a.m3u8").read_text().count("#EXTINF") == 4
     run_export(engine, ExportRequest("m3u8", new=True), tmp_path / "b.m3u8")
     assert (tmp_path / "b.m3u8").read_text().count("#EXTINF") == 0
+
+
+def test_what_comes_in_while_an_export_is_made_is_new_the_next_time(
+    engine: Engine, library: tuple[int, ...], tmp_path: Path
+) -> None:
+    with engine.begin() as conn:
+        conn.execute(update(tracks).values(created_at=func.now() - text("interval '1 day'")))
+    with engine.connect() as slow, slow.begin():
+        place = dict(slow.execute(select(tracks.c.library_id, tracks.c.directory_id).limit(1)).mappings().one())
+        at = {"relative_path": b"late.mp3", "file_path": "late.mp3", "file_name": "late.mp3", "status": "ok", "title": "Late"}
+        slow.execute(insert(tracks).values(**place, **at))
+        run_export(engine, ExportRequest("m3u8"), tmp_path / "a.m3u8")
+    run_export(engine, ExportRequest("m3u8", new=True), tmp_path / "b.m3u8")
+    assert "late" not in (tmp_path / "a.m3u8").read_text()
+    assert (tmp_path / "b.m3u8").read_text().endswith("/late.mp3\n")
 
 
 def test_a_track_that_is_deleted_leaves_its_entry(engine: Engine, library: tuple[int, ...], tmp_path: Path) -> None:
