@@ -2,9 +2,9 @@
 
     python -m benchmarks.exports [--tracks 1000 100000] [--formats csv parquet ...] [--rounds 3]
 
-Start is the time from the start of the process until the first track is asked for, total the time to its end, memory the largest
-resident set of the process or of a child of it. The tracks have beat grids as the engine keeps them. A round over all formats
-comes first, so that bytecode is written and the database's memory is warm; figures are medians of the rounds after it.
+Start is the time from the start of the process until the export tells that it has begun, total the time to its end, memory the
+largest resident set of the process or of a child of it. The tracks have beat grids as the engine keeps them. A round over all
+formats comes first, so that bytecode is written and the database's memory is warm; figures are medians of the rounds after it.
 """
 
 import argparse

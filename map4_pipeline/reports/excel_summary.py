@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 #: First column of the figures behind the charts, right of the charts.
 _DATA_COLUMN = 24
+#: Rows that a chart takes, with the space below it.
+_CHART_ROWS = 17
 _COLOURS = ("0072B2", "08406E", "D55E00", "E69F00", "CC79A7", "009E73")
 
 
@@ -28,7 +30,7 @@ def write_summary(book: "Workbook", snapshot: LibrarySnapshot, *, left_out: Mapp
     from openpyxl.styles import Alignment, Font, PatternFill
     from openpyxl.utils import get_column_letter
 
-    from map4_pipeline.reports.excel import FONT, text_cell
+    from map4_pipeline.reports.excel import FONT, for_paper, text_cell
 
     sheet = book.create_sheet("Summary")
     for letter, width in (("A", 30), ("B", 22), ("C", 52), ("D", 3)):
@@ -62,8 +64,13 @@ def write_summary(book: "Workbook", snapshot: LibrarySnapshot, *, left_out: Mapp
             else:
                 cells.append(None)
         sheet.append(cells)
+    for_paper(sheet)
+    # One page: what is read and the charts, without the figures behind them.
+    sheet.page_setup.fitToHeight = 1
+    left = max(place[0] for place in grid if place[1] < _DATA_COLUMN)
+    sheet.print_area = f"A1:{get_column_letter(_DATA_COLUMN - 2)}{max(left, 3 + 3 * _CHART_ROWS)}"
     for index, (title, column, first, last) in enumerate(charts):
-        anchor = f"{'EN'[index % 2]}{3 + index // 2 * 17}"
+        anchor = f"{'EN'[index % 2]}{3 + index // 2 * _CHART_ROWS}"
         sheet.add_chart(_bar_chart(sheet, title, column, first, last, _COLOURS[index % len(_COLOURS)]), anchor)
 
 

@@ -380,6 +380,7 @@ def run_export(
             last = _last_export(conn, request) if request.new else None
             count = _count(conn, query, request, last)
             export = Export(conn, request, query, count, progress, cancelled, last)
+            progress(0, count)
             written = KINDS[request.kind].write(export, target)
     except OSError as error:
         raise InfrastructureError(
