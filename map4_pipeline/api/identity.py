@@ -57,7 +57,7 @@ def _identify(request: Request) -> Principal | None:
         found = session_user(conn, secret, context.settings.session_hours * 3600)
         if found is None:
             return None
-        seen(conn, found[0].id)
+        seen(conn, found[0])
     csrf = csrf_token(secret)
     if request.method not in SAFE_METHODS:
         refuse_foreign(request)
@@ -85,7 +85,7 @@ def _named(context: Context, secret: str) -> Principal | None:
         found = token_user(conn, secret)
         if found is None:
             return None
-        seen(conn, found[0].id)
+        seen(conn, found[0])
     user, token = found
     allowed: set[Permission] = set()
     for scope in token.scopes:
@@ -101,7 +101,7 @@ def _access(context: Context, token: str) -> Principal | None:
         user = get_user(conn, int(claims["sub"]))
         if user is None or not user.active or user.epoch != claims.get("epoch"):
             return None
-        seen(conn, user.id)
+        seen(conn, user)
     return Principal(user, ROLES[user.role], "access")
 
 

@@ -4,7 +4,7 @@ import itertools
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection, delete, func, insert, select, text, update
@@ -21,6 +21,8 @@ _LOCK = 0x4D415034555352
 _MAX_NAME = 100
 #: A password that somebody else made is good for so many days, and for the first login only.
 ONE_TIME_DAYS = 7
+#: A user's presence is written down once in so many seconds.
+_SEEN_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,8 +246,11 @@ def delete_user(conn: Connection, user_id: int) -> None:
     _keep_an_admin(conn)
 
 
-def seen(conn: Connection, user_id: int) -> None:
-    """Note that a user was here; once a minute at most."""
+def seen(conn: Connection, user: User) -> None:
+    """Note that a user was here; once a minute at most, so that most requests write nothing and ask nothing."""
+    if user.last_seen_at is not None and abs((datetime.now(UTC) - user.last_seen_at).total_seconds()) < _SEEN_SECONDS:
+        return
+    user_id = user.id
     stale = users.c.last_seen_at.is_(None) | (users.c.last_seen_at < func.now() - text("interval '1 minute'"))
     conn.execute(update(users).where(users.c.id == user_id, stale).values(last_seen_at=func.now()))
 

@@ -1,7 +1,8 @@
 """The cache: Redis (or Valkey) before PostgreSQL. It may be lost at any moment, and only speed is lost with it.
 
-Nothing stale is ever given. What is kept carries the version of what it was made from: the library's generation
-(`library_generation`) for searches and statistics, the row's version for a track. A reader asks PostgreSQL for the version, which
+Nothing stale is given, but for sums over the whole library where their reader allows some seconds (`tolerance`). What is kept
+carries the version of what it was made from: the library's generation (`library_generation`) for searches and statistics, the
+row's version for a track. A reader asks PostgreSQL for the version, which
 costs a fraction of the work, *before* it reads anything else, and takes what the cache has only if that version stands on it. So
 nobody has to delete anything after an ingest, a correction or a restore, and a slow reader that writes what it read long ago
 writes it under the old version, where nobody looks. The times to live only bound the memory.
@@ -15,7 +16,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
@@ -121,7 +122,7 @@ class Cache:
             client.close()
 
     # -------------------------------------------------------------- values with a version
-    def through(self, key: str, version: str, seconds: int, make: Callable[[], T]) -> T:
+    def through(self, key: str, version: str, seconds: int, make: Callable[[], T], *, tolerance: float = 0.0) -> T:
         """Return the value of a key if it was kept for this version, else make it and keep it.
 
         Parameters
@@ -130,15 +131,18 @@ class Cache:
             Of what the value is made from, read before it.
         make : callable
             Returns what JSON can hold, so that what comes out of the cache is equal to it: no dates, no tuples, text as keys.
+        tolerance : float
+            Seconds for which a value of the version before will do. Only for sums over the whole library, which somebody's
+            every correction would have everybody else work out anew.
         """
         kept = self.get(key)
-        if isinstance(kept, dict) and kept.get("version") == version and "value" in kept:
+        if isinstance(kept, dict) and "value" in kept and (kept.get("version") == version or _is_young(kept, tolerance)):
             self._count(self._hits, key)
             value: T = kept["value"]
             return value
         self._count(self._misses, key)
         value = make()
-        self.put(key, {"version": version, "value": value}, seconds)
+        self.put(key, {"version": version, "value": value} | ({"at": time.time()} if tolerance else {}), seconds)
         return value
 
     # -------------------------------------------------------------- plain values
@@ -270,6 +274,11 @@ def genre_key(genre: str) -> str:
 LIBRARY_KEY = "stats:library"
 
 
+def statistics_key(kind: str, libraries: Collection[int] | None) -> str:
+    """Return the key of a sum over some libraries (None: all)."""
+    return f"stats:{kind}:{'all' if libraries is None else _digest(tuple(sorted(libraries)))}"
+
+
 def export_key(job_id: str) -> str:
     """Return the key of an export job's state."""
     return f"export:{job_id}"
@@ -278,6 +287,12 @@ def export_key(job_id: str) -> str:
 def batch_key(job_id: str) -> str:
     """Return the key of a batch job's state."""
     return f"batch:{job_id}"
+
+
+def _is_young(kept: dict[str, Any], tolerance: float) -> bool:
+    """Return whether a value was made so few seconds ago, by the clock of whoever made it."""
+    at = kept.get("at")
+    return tolerance > 0 and isinstance(at, int | float) and 0 <= time.time() - at < tolerance
 
 
 def _digest(parts: tuple[Any, ...]) -> str:

@@ -7,7 +7,7 @@ the database; see `store.cache` for why that is never stale.
 from collections.abc import Collection
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import Connection, Text, cast, column, select
 
@@ -23,12 +23,16 @@ from map4_pipeline.store.cache import (
     hamms_key,
     library_generation,
     search_key,
+    statistics_key,
     track_key,
 )
 from map4_pipeline.store.listing import NAMES
 from map4_pipeline.store.query import Query, parse_query, within
 from map4_pipeline.store.schema import analyses, tracks
-from map4_pipeline.store.statistics import genre_statistics, library_statistics
+from map4_pipeline.store.statistics import genre_distribution, genre_statistics, library_statistics, summary, timeline
+
+#: Sums over the library.
+SumKind = Literal["summary", "genres", "timeline"]
 
 
 def read_search(
@@ -78,7 +82,13 @@ def read_count(
 
 
 def read_facets(
-    conn: Connection, cache: Cache, text: str, limit: int = 20, *, libraries: Collection[int] | None = None
+    conn: Connection,
+    cache: Cache,
+    text: str,
+    limit: int = 20,
+    *,
+    libraries: Collection[int] | None = None,
+    tolerance: float = 0.0,
 ) -> dict[str, Any]:
     """Return {"counts", "total", "approximate"}: what a search finds by genre, key, decade, tempo and format."""
     query = within(read_query(text), libraries)
@@ -87,7 +97,8 @@ def read_facets(
         found = searching.facets(conn, query, limit)
         return {"counts": found.counts, "total": found.total, "approximate": found.approximate}
 
-    return cache.through(filter_key("facets", repr(query), limit), library_generation(conn), SEARCH_SECONDS, make)
+    key = filter_key("facets", repr(query), limit)
+    return cache.through(key, library_generation(conn), SEARCH_SECONDS, make, tolerance=tolerance)
 
 
 def read_track(conn: Connection, cache: Cache, track_id: int) -> dict[str, Any] | None:
@@ -134,9 +145,32 @@ def read_hamms(conn: Connection, cache: Cache, track_id: int) -> dict[str, Any] 
     return cache.through(hamms_key(file_hash), f"{track_id}-{row_version}", TRACK_SECONDS, make) or None
 
 
-def read_statistics(conn: Connection, cache: Cache) -> dict[str, Any]:
-    """Return the library's statistics as they are now, as `LibraryStatistics.to_dict`."""
-    return cache.through(LIBRARY_KEY, library_generation(conn), STATISTICS_SECONDS, lambda: library_statistics(conn).to_dict())
+def read_statistics(conn: Connection, cache: Cache, *, tolerance: float = 0.0) -> dict[str, Any]:
+    """Return the library's statistics, as `LibraryStatistics.to_dict`.
+
+    Parameters
+    ----------
+    tolerance : float
+        So many seconds old they may be while the library changes. So for all sums here.
+    """
+
+    def make() -> dict[str, Any]:
+        return library_statistics(conn).to_dict()
+
+    return cache.through(LIBRARY_KEY, library_generation(conn), STATISTICS_SECONDS, make, tolerance=tolerance)
+
+
+def read_sums(
+    conn: Connection, cache: Cache, kind: SumKind, *, libraries: Collection[int] | None = None, tolerance: float = 0.0
+) -> Any:
+    """Return "summary", "genres" or "timeline" of `store.statistics`."""
+    make = {
+        "summary": lambda: summary(conn, libraries),
+        "genres": lambda: genre_distribution(conn, libraries=libraries),
+        "timeline": lambda: timeline(conn, libraries),
+    }[kind]
+    key = statistics_key(kind, libraries)
+    return cache.through(key, library_generation(conn), STATISTICS_SECONDS, make, tolerance=tolerance)
 
 
 def read_genre(conn: Connection, cache: Cache, genre: str) -> dict[str, Any]:

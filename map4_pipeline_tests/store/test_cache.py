@@ -353,3 +353,16 @@ def wait_until(what: Any, seconds: float = 10) -> bool:
             return True
         time.sleep(0.05)
     return False
+
+
+def test_sums_may_be_some_seconds_old_where_their_reader_allows_it(cache: Cache) -> None:
+    made = iter(range(10))
+
+    def read(version: str, tolerance: float) -> int:
+        return cache.through("stats:test", version, 60, lambda: next(made), tolerance=tolerance)
+
+    assert read("1", 60.0) == 0
+    assert read("2", 60.0) == 0, "young enough"
+    assert read("2", 0.0) == 1, "who allows nothing gets what is true now"
+    assert read("3", 60.0) == 2, "and it says nothing of when it was made"
+    assert read("4", 1e-9) == 3
