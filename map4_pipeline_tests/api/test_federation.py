@@ -87,7 +87,7 @@ def test_who_has_connected_a_login_gets_in_with_it(app: FastAPI, log_in: LogIn, 
     assert connect(anna).headers["location"] == "/account"
     assert "Disconnect</button>" in anna.get("/account").text
     client = browser(app)
-    assert "Log in with single sign-on" in client.get("/login").text
+    assert ">single sign-on</a>" in client.get("/login").text
     answer = client.get(back_from(client, onward="/statistics"))
     assert (answer.status_code, answer.headers["location"]) == (303, "/statistics")
     assert client.get("/api/auth/me").json()["name"] == "anna"

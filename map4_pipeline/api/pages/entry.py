@@ -74,5 +74,12 @@ def account_page(request: Request, principal: Oneself) -> Response:
         named = tokens.tokens_of(conn, principal.user.id)
         identities = identities_of(conn, principal.user.id)
     return render(
-        request, "account.html", principal, sessions=sessions, tokens=named, identities=identities, elsewhere=_elsewhere(request)
+        request,
+        "account.html",
+        principal,
+        sessions=sessions,
+        tokens=named,
+        identities=identities,
+        elsewhere=_elsewhere(request),
+        titles={one.key: one.title for one in _elsewhere(request)},
     )

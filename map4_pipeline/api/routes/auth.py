@@ -172,7 +172,7 @@ def begin_attempt(request: Request, name: str) -> tuple[User, str | None] | None
     raise Problem(429, "too-many-attempts", detail, headers={"Retry-After": str(max(1, round(wait)))})
 
 
-def verify_oneself(request: Request, user: User, password: str) -> None:
+def verify_oneself(request: Request, user: User, password: str, said: str = "The password is wrong.") -> None:
     """Refuse somebody who does not know the password of the account that is logged in here.
 
     Raises
@@ -184,7 +184,7 @@ def verify_oneself(request: Request, user: User, password: str) -> None:
     if found is None or found[1] is None or not is_password(password, found[1]):
         with context_of(request).engine.begin() as conn:
             note(conn, request, "password refused", user)
-        raise Problem(403, "wrong-credentials", "The password is wrong.")
+        raise Problem(403, "wrong-credentials", said)
     with context_of(request).engine.begin() as conn:
         throttle.succeeded(conn, user.name, network_of(address_of(request)))
 
@@ -307,7 +307,7 @@ def get_account(principal: Oneself) -> Account:
 def change_password(request: Request, response: Response, body: NewPassword, principal: Oneself) -> None:
     """Change one's password. All other sessions and tokens end; this browser stays logged in."""
     context = context_of(request)
-    verify_oneself(request, principal.user, body.current)
+    verify_oneself(request, principal.user, body.current, "The password so far is wrong.")
     verify_choice(body.new, principal.user.name)
     hashed = hash_password(body.new)
     with context.engine.begin() as conn:
