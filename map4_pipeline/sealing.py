@@ -104,9 +104,11 @@ def sealed_names(home: Path) -> list[str]:
 def _load(home: Path) -> dict[str, str]:
     try:
         found = json.loads((home / FILE).read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
     except (OSError, ValueError) as error:
+        if not os.access(home, os.X_OK):
+            return {}  # a home that cannot be used is told by who uses it
         raise SealError(f"{home / FILE} cannot be read: {error}") from None
     if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
         raise SealError(f"{home / FILE} is damaged. Restore it, or remove it and set its settings anew")
