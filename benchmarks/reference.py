@@ -25,7 +25,7 @@ from map4_pipeline.hamms.transition import MixTrack, transition
 from map4_pipeline.hamms.vector import hamms_vector
 
 #: Bump with every change of what is written.
-VERSION = "1"
+VERSION = "2"
 AUDIO = (".mp3", ".flac", ".ogg", ".m4a", ".opus", ".wav")
 PAIRS = 200_000
 _FEATURES = ("bpm", "bpm_confidence", "camelot", "key_confidence", "energy", "loudness_lufs")
@@ -81,11 +81,18 @@ def random_pairs(rows: list[dict[str, Any]], count: int, seed: int = 1) -> np.nd
     return np.asarray(drawn[drawn[:, 0] != drawn[:, 1]])
 
 
+def embedded(rows: list[dict[str, Any]]) -> np.ndarray:
+    """Return the embeddings of rows."""
+    from map4_pipeline.hamms.similarity import embed_tracks
+
+    return embed_tracks([{**row["features"], "hamms": row["hamms"]} for row in rows])
+
+
 def pair_similarities(rows: list[dict[str, Any]], pairs: np.ndarray) -> np.ndarray:
     """Return the similarity of each pair."""
-    from map4_pipeline.hamms.similarity import compare_rows, embed_many
+    from map4_pipeline.hamms.similarity import compare_rows
 
-    points = embed_many([row["hamms"] for row in rows])
+    points = embedded(rows)
     return np.asarray(compare_rows(points[pairs[:, 0]], points[pairs[:, 1]]))
 
 

@@ -20,10 +20,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.reference import AUDIO, mix_track, pair_similarities, random_pairs, vectors
+from benchmarks.reference import AUDIO, embedded, mix_track, pair_similarities, random_pairs, vectors
 from map4_pipeline.audio.model import FEATURES_VERSION
 from map4_pipeline.hamms.reference import ALIKE_PERCENTILE, reference
-from map4_pipeline.hamms.similarity import embed_many, similarities
+from map4_pipeline.hamms.similarity import similarities
 from map4_pipeline.hamms.transition import MixTable, TransitionRules, scores_between
 
 #: Allowed p95 in ms by size.
@@ -160,7 +160,7 @@ def meaning(folder: Path) -> None:
 def _styles(rows: list[dict[str, Any]]) -> None:
     if len(rows) < 10:
         return
-    points, styles = embed_many([row["hamms"] for row in rows]), np.array([_style(row) for row in rows])
+    points, styles = embedded(rows), np.array([_style(row) for row in rows])
     scores = np.stack([similarities(point, points) for point in points])
     np.fill_diagonal(scores, -1)
     nearest = np.argsort(-scores, axis=1)[:, :5]
@@ -176,15 +176,15 @@ def _other_minutes(folder: Path, rows: list[dict[str, Any]], cache: Path) -> Non
     cut = minutes(folder)
     if not cut:
         return
-    parts = {row["path"]: row["hamms"] for row in vectors([_kept() / "minutes"], cache)}
-    whole, points = [row["path"] for row in rows], embed_many([row["hamms"] for row in rows])
+    parts = {row["path"]: row for row in vectors([_kept() / "minutes"], cache)}
+    whole, points = [row["path"] for row in rows], embedded(rows)
     track_first = minute_first = asked = 0
     for path, one, other in cut:
         if str(one) not in parts or str(other) not in parts or str(path) not in whole:
             continue
         place = whole.index(str(path))
         for query, target in ((one, other), (other, one)):
-            point, wanted = embed_many([parts[str(query)], parts[str(target)]])
+            point, wanted = embedded([parts[str(query)], parts[str(target)]])
             scores = similarities(point, points)
             others = np.delete(scores, place)
             track_first += scores[place] > np.nanmax(others)

@@ -49,7 +49,7 @@ def compare_tracks(
     """
     rules = rules or TransitionRules()
     scores = transition_scores(MixTable.of(tracks), rules)
-    points = embed_many(vectors)
+    points = embed_many(vectors, [(track.bpm_confidence, track.key_confidence) for track in tracks])
     likeness = np.stack([compare_rows(points, point) for point in points]) if len(points) else np.zeros((0, 0), np.float32)
     order = best_order(scores)
     played = [tracks[place] for place in order.places]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from map4_pipeline.hamms.mixing import UNKNOWN_KEY, TransitionRules
-from map4_pipeline.hamms.similarity import COLUMNS, GROUP_WEIGHTS, GROUPS
+from map4_pipeline.hamms.similarity import GROUP_WEIGHTS, GROUPS, TRUSTED, WIDTH
 from map4_pipeline.hamms.transition_table import MixTable, scores_between
 
 if TYPE_CHECKING:
@@ -30,10 +30,10 @@ class NearestTable:
     def __init__(self) -> None:
         self._size = 0
         self._ids: Places = np.empty(0, np.int64)
-        self._points: Singles = np.empty((len(COLUMNS), 0), np.float32)
+        self._points: Singles = np.empty((WIDTH, 0), np.float32)
         self._mix: Singles = np.empty((len(MIX_COLUMNS), 0), np.float32)
         self._partial: Places = np.empty(0, np.int64)
-        self._partial_points: Singles = np.empty((len(COLUMNS), 0), np.float32)
+        self._partial_points: Singles = np.empty((WIDTH, 0), np.float32)
 
     def __len__(self) -> int:
         return self._size
@@ -55,7 +55,7 @@ class NearestTable:
         ----------
         ids : array, shape (m,)
             Each once.
-        points : array, shape (m, 15)
+        points : array, shape (m, 17)
             Embeddings; a row of NaN is a track without a vector, which is never found.
         mix : array, shape (m, 6)
             The columns of `MIX_COLUMNS`, NaN where a value is unknown.
@@ -124,47 +124,70 @@ class NearestTable:
 
     def distances(self, point: "Singles") -> "Singles":
         """Return how far each track is from an embedding: 1 - similarity, infinite where nothing is in common."""
-        groups = [(first, last, weight) for (first, last), weight in zip(GROUPS, GROUP_WEIGHTS, strict=True)]
-        groups = [(first, last, weight) for first, last, weight in groups if np.isfinite(point[first:last]).all()]
+        parts = _parts(point)
         found = np.zeros(self._size, np.float32)
-        total = sum(weight for *_, weight in groups)
-        if not total:
+        if not parts:
             return found + np.float32(math.inf)
-        part = np.empty(min(_BLOCK, self._size), np.float32)
-        more = np.empty_like(part)
+        room = [np.empty(min(_BLOCK, self._size), np.float32) for _ in range(4)]
         for start in range(0, self._size, _BLOCK):
             end = min(start + _BLOCK, self._size)
-            block, one, other = found[start:end], part[: end - start], more[: end - start]
-            for first, last, weight in groups:
-                np.subtract(self._points[first, start:end], point[first], out=one)
-                if last - first == 1:
-                    np.abs(one, out=one)
-                else:
-                    np.multiply(one, one, out=one)
-                    for column in range(first + 1, last):
-                        np.subtract(self._points[column, start:end], point[column], out=other)
-                        np.multiply(other, other, out=other)
-                        one += other
-                    np.sqrt(one, out=one)
-                np.sqrt(one, out=one)
-                one *= np.float32(weight / total)
-                block += one
+            one, other, together, total = (part[: end - start] for part in room)
+            block = found[start:end]
+            total.fill(sum(weight for *_, weight, trust in parts if trust is None))
+            # Dimensions of one trust are summed before they are weighed with it.
+            for trust in dict.fromkeys(part[-1] for part in parts):
+                mine = [part for part in parts if part[-1] == trust]
+                sums = block if trust is None else together
+                if trust is not None:
+                    sums.fill(0)
+                for first, last, weight, _ in mine:
+                    self._roots(point, first, last, slice(start, end), one, other)
+                    one *= weight
+                    sums += one
+                if trust is not None:
+                    column, half = trust
+                    root = self._points[column, start:end]
+                    np.sqrt(np.multiply(root + np.float32(1), np.float32(0.5), out=one) if half else root, out=one)
+                    together *= one
+                    block += together
+                    one *= np.float32(sum(weight for *_, weight, _ in mine))
+                    total += one
+            # No weight at all: what both have, nobody is sure of.
+            nothing = total <= 0
+            total[nothing] = 1
+            block /= total
+            block[nothing] = math.inf
         if len(self._partial):
-            found[self._partial] = self._partial_distances(point, groups)
+            found[self._partial] = self._partial_distances(point, parts)
         return found
 
-    def _partial_distances(self, point: "Singles", groups: list[tuple[int, int, float]]) -> "Singles":
+    def _roots(self, point: "Singles", first: int, last: int, part: slice, one: "Singles", other: "Singles") -> None:
+        """Put the roots of the distances in one dimension into `one`; `other` is room."""
+        np.subtract(self._points[first, part], point[first], out=one)
+        if last - first == 1:
+            np.abs(one, out=one)
+        else:
+            np.multiply(one, one, out=one)
+            for column in range(first + 1, last):
+                np.subtract(self._points[column, part], point[column], out=other)
+                np.multiply(other, other, out=other)
+                one += other
+            np.sqrt(one, out=one)
+        np.sqrt(one, out=one)
+
+    def _partial_distances(self, point: "Singles", parts: "list[_Part]") -> "Singles":
         """Return the distances of the tracks that lack a dimension, over what they have."""
         points = self._partial_points
         found, total = np.zeros(points.shape[1], np.float32), np.zeros(points.shape[1], np.float32)
-        for first, last, weight in groups:
+        for first, last, weight, trust in parts:
             squared = (points[first] - point[first]) ** 2
             for column in range(first + 1, last):
                 squared += (points[column] - point[column]) ** 2
             apart = np.sqrt(np.sqrt(squared))
             known = ~np.isnan(apart)
-            found += np.where(known, apart, 0) * np.float32(weight)
-            total += known * np.float32(weight)
+            mine = weight if trust is None else weight * _root(points, trust)
+            found += np.where(known, apart * mine, 0)
+            total += np.where(known, mine, 0)
         return np.where(total > 0, found / np.where(total > 0, total, 1), np.float32(math.inf))
 
     def mix_distances(self, mix: "Singles", rules: TransitionRules) -> "Singles":
@@ -187,6 +210,27 @@ class NearestTable:
         near = np.flatnonzero(distances <= last if np.isfinite(last) else np.isfinite(distances))
         order = np.argsort(distances[near], kind="stable")[:count]
         return np.asarray(near[order])
+
+
+#: First and last column of a dimension, its weight with the asked track's trust, and what the other's trust is read from.
+_Part = tuple[int, int, np.float32, tuple[int, bool] | None]
+
+
+def _parts(point: "Singles") -> "list[_Part]":
+    """Return the dimensions that a track has."""
+    found: list[_Part] = []
+    for dimension, ((first, last), weight) in enumerate(zip(GROUPS, GROUP_WEIGHTS, strict=True)):
+        if np.isfinite(point[first:last]).all():
+            trust = TRUSTED.get(dimension)
+            mine = 1.0 if trust is None else float(_root(point, trust))
+            found.append((first, last, np.float32(weight * mine), trust))
+    return found
+
+
+def _root(points: "Singles", trust: tuple[int, bool]) -> "Singles":
+    """Return the roots of a trust, of one point or of columns of points."""
+    column, half = trust
+    return np.asarray(np.sqrt((1 + points[column]) / 2 if half else points[column]))
 
 
 def _mix_table(columns: "Singles") -> MixTable:

@@ -1,22 +1,26 @@
 """How alike two tracks are: the weighted mean of how far they are apart in each dimension, where key and tempo lie on circles.
 
-The embedding has 15 coordinates. Key takes three: a point on a circle of twelve Camelot places, and the mode. Tempo takes two:
-a point on a circle on which an octave is once round, so that 64 and 128 BPM are the same place. The other ten are the places of
-their values among the reference music (`hamms.reference`), so that each is spread evenly and counts as its weight says.
+The embedding has 15 coordinates and, behind them, how sure tempo and key are. Key takes three: a point on a circle of twelve
+Camelot places, and the mode. Tempo takes two: a point on a circle on which an octave is once round, so that 64 and 128 BPM are
+the same place. The other ten are the places of their values among the reference music (`hamms.reference`), so that each is
+spread evenly and counts as its weight says.
 Every dimension spans at most a distance of 1.
 
-    distance = sum of w_d * sqrt(|a_d - b_d|) / sum of w_d, d over the dimensions both tracks have; |.| Euclidean
+    distance = sum of v_d * sqrt(|a_d - b_d|) / sum of v_d, d over the dimensions both tracks have; |.| Euclidean
+    v_d = w_d * sqrt(t_d(a) * t_d(b)), w the dimensions' weights, t how far a track's value may be trusted
     similarity = 1 - distance, in [0, 1]
 
-The root makes small differences count and one large one not decide (docs/mixing.md has the comparison); the distance stays a
-metric, and each dimension Euclidean in an embedding (Schoenberg 1938). A similarity by itself says little; its percentile among
-random pairs does.
+Trust is that of `hamms.vector`: tempo and rhythm count with the tempo's probability, key with the key's, danceability and valence
+half; the others fully. A key that is as likely another one tells little, and what it tells should weigh little. The root makes
+small differences count and one large one not decide (docs/mixing.md has the comparisons). Between tracks that are equally sure
+the distance is a metric, and each dimension Euclidean in an embedding (Schoenberg 1938). A similarity by itself says little; its
+percentile among random pairs does.
 """
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,6 +33,8 @@ if TYPE_CHECKING:
 
 #: Share of the key's distance that a change of mode alone makes: relative keys share all their notes, so it is small.
 MODE_SHARE = 0.25
+#: What is not told of a track's tempo or key: neither trusted nor dismissed.
+_UNTOLD = 0.5
 #: Columns of the embedding: key x, y and mode, tempo x, y, then the ten plain dimensions.
 _PLAIN = tuple(name for name in DIMENSIONS if name not in ("bpm", "key"))
 COLUMNS: tuple[str, ...] = ("key", "key", "key", "bpm", "bpm", *_PLAIN)
@@ -36,6 +42,19 @@ _ORDER = tuple(dict.fromkeys(COLUMNS))
 #: The columns of each dimension, and the dimensions' weights, in the columns' order.
 GROUPS: tuple[tuple[int, int], ...] = tuple((COLUMNS.index(name), COLUMNS.index(name) + COLUMNS.count(name)) for name in _ORDER)
 GROUP_WEIGHTS = np.array([WEIGHTS[name] for name in _ORDER])
+#: Columns behind those, the probabilities of tempo and key, and whose trust they are: {dimension: (column, half of it or all)}.
+TRUST_COLUMNS = (len(COLUMNS), len(COLUMNS) + 1)
+WIDTH = len(COLUMNS) + 2
+TRUSTED: dict[int, tuple[int, bool]] = {
+    _ORDER.index(name): (TRUST_COLUMNS[which], half)
+    for name, which, half in (
+        ("bpm", 0, False),
+        ("rhythmic_pattern", 0, False),
+        ("danceability", 0, True),
+        ("key", 1, False),
+        ("valence", 1, True),
+    )
+}
 _PLACES = [_ORDER.index(name) for name in DIMENSIONS]
 
 
@@ -63,16 +82,19 @@ class Similarity:
         return self.score is not None and self.score >= reference().alike
 
 
-def embed_table(values: "NDArray[np.floating]") -> "NDArray[np.float32]":
-    """Return the embeddings of many vectors, shape (n, 15), NaN where a dimension is missing.
+def embed_table(values: "NDArray[np.floating]", trust: "NDArray[np.floating] | None" = None) -> "NDArray[np.float32]":
+    """Return the embeddings of many vectors, shape (n, 17), NaN where a dimension is missing.
 
     Parameters
     ----------
     values : array, shape (n, 12)
         HAMMS values in the order of `DIMENSIONS`, NaN where one is missing.
+    trust : array, shape (n, 2), optional
+        Probabilities of tempo and key, NaN where one is not told; without it both are certain.
     """
     table = np.asarray(values, dtype=np.float64)
-    found = np.empty((len(table), len(COLUMNS)), dtype=np.float32)
+    found = np.empty((len(table), WIDTH), dtype=np.float32)
+    found[:, TRUST_COLUMNS] = 1.0 if trust is None else np.where(np.isnan(trust), _UNTOLD, np.clip(trust, 0, 1))
     # 24 places: the whole part of 12 x is the ring's number, the half the mode.
     place = np.rint(table[:, DIMENSIONS.index("key")] * 24)
     angle = 2 * math.pi * np.floor(place / 2) / 12
@@ -86,20 +108,34 @@ def embed_table(values: "NDArray[np.floating]") -> "NDArray[np.float32]":
     return found
 
 
-def embed_many(rows: Sequence[Mapping[str, float | None]]) -> "NDArray[np.float32]":
-    """Return the embeddings of many vectors, shape (n, 15).
+def embed_many(
+    rows: Sequence[Mapping[str, float | None]], trust: Sequence[tuple[float | None, float | None]] | None = None
+) -> "NDArray[np.float32]":
+    """Return the embeddings of many vectors, shape (n, 17).
 
     Parameters
     ----------
     rows : sequence of mapping
         {dimension: value in [0, 1] or None}, as `hamms_vector` gives them.
+    trust : sequence of (float or None, float or None), optional
+        The probabilities of each track's tempo and key; without it all are certain.
     """
-    table = [[math.nan if (value := row.get(name)) is None else value for name in DIMENSIONS] for row in rows]
-    return embed_table(np.array(table, dtype=np.float64).reshape(len(rows), len(DIMENSIONS)))
+    table = [[_number(row.get(name)) for name in DIMENSIONS] for row in rows]
+    sure = None if trust is None else np.array([[_number(one) for one in pair] for pair in trust]).reshape(len(rows), 2)
+    return embed_table(np.array(table, dtype=np.float64).reshape(len(rows), len(DIMENSIONS)), sure)
+
+
+def embed_tracks(rows: Sequence[Mapping[str, Any]]) -> "NDArray[np.float32]":
+    """Return the embeddings of tracks that have `hamms`, `bpm_confidence` and `key_confidence`, shape (n, 17)."""
+    return embed_many([row["hamms"] or {} for row in rows], [(row["bpm_confidence"], row["key_confidence"]) for row in rows])
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
 
 
 def embed(values: Mapping[str, float | None]) -> "NDArray[np.float32]":
-    """Return the 15 coordinates of one vector's values."""
+    """Return the embedding of one vector's values, tempo and key certain."""
     found: NDArray[np.float32] = embed_many([values])[0]
     return found
 
@@ -111,17 +147,25 @@ def similarities(query: "NDArray[np.float32]", library: "NDArray[np.float32]") -
 
 def compare_rows(first: "NDArray[np.float32]", second: "NDArray[np.float32]") -> "NDArray[np.float32]":
     """Return the similarities of embeddings row by row, NaN where nothing is in common."""
-    apart, both = _apart(first, second)
+    apart, weight = _apart(first, second)
     with np.errstate(invalid="ignore"):
-        return np.asarray(1 - (apart @ GROUP_WEIGHTS) / (both @ GROUP_WEIGHTS), dtype=np.float32)
+        return np.asarray(1 - (apart * weight).sum(axis=-1) / weight.sum(axis=-1), dtype=np.float32)
 
 
-def _apart(first: "NDArray[np.float32]", second: "NDArray[np.float32]") -> "tuple[NDArray[np.float64], NDArray[np.bool_]]":
-    """Return the roots of the distances in each dimension, 0 where one is missing, and where both are there; shape (..., 12)."""
+def _apart(first: "NDArray[np.float32]", second: "NDArray[np.float32]") -> "tuple[NDArray[np.float64], NDArray[np.float64]]":
+    """Return the roots of the distances in each dimension and what they weigh, both 0 where one is missing; shape (..., 12)."""
     squared = (second - first).astype(np.float64) ** 2
     apart = np.stack([np.sqrt(np.sqrt(squared[..., start:end].sum(axis=-1))) for start, end in GROUPS], axis=-1)
     both = np.isfinite(apart)
-    return np.where(both, apart, 0.0), both
+    return np.where(both, apart, 0.0), np.where(both, GROUP_WEIGHTS * np.sqrt(_trust(first) * _trust(second)), 0.0)
+
+
+def _trust(points: "NDArray[np.float32]") -> "NDArray[np.float64]":
+    """Return how far each dimension may be trusted, shape (..., 12)."""
+    found = np.ones((*points.shape[:-1], len(_ORDER)))
+    for dimension, (column, half) in TRUSTED.items():
+        found[..., dimension] = (1 + points[..., column]) / 2 if half else points[..., column]
+    return found
 
 
 def similarity(first: Mapping[str, float | None], second: Mapping[str, float | None]) -> Similarity:
@@ -136,10 +180,10 @@ def compare(first: "NDArray[np.float32]", second: "NDArray[np.float32]") -> Simi
 
 
 def compare_many(first: "NDArray[np.float32]", others: "NDArray[np.float32]") -> list[Similarity]:
-    """Compare an embedding with others, shape (n, 15)."""
-    apart, both = _apart(first, others)
-    weighted = apart * GROUP_WEIGHTS
-    totals, possible = weighted.sum(axis=1), both @ GROUP_WEIGHTS
+    """Compare an embedding with others, shape (n, 17)."""
+    apart, weight = _apart(first, others)
+    weighted, both = apart * weight, weight > 0
+    totals, possible = weighted.sum(axis=1), weight.sum(axis=1)
     scores = np.clip(1 - totals / np.where(possible > 0, possible, 1.0), 0, 1)
     shares = weighted / np.where(totals > 0, totals, 1.0)[:, None]
     usual = reference()

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Engine, func, select, text
 
 from map4_pipeline.hamms import DIMENSIONS
 from map4_pipeline.hamms.nearest import MIX_COLUMNS, NearestTable
-from map4_pipeline.hamms.similarity import Similarity, compare_many, embed_many, embed_table
+from map4_pipeline.hamms.similarity import Similarity, compare_many, embed_table, embed_tracks
 from map4_pipeline.hamms.transition import MixTrack, Transition, TransitionRules, transition
 from map4_pipeline.hamms.vector import BPM_HIGH, BPM_LOW
 from map4_pipeline.store.errors import StoreError
@@ -197,7 +197,7 @@ def similar_tracks(
         raise StoreError(f"There is no track {track_id}.")
     others = [rows[id_] for id_ in ids if id_ in rows]
     # From the rows as they are read now: what is shown belongs together.
-    point, *points = embed_many([row["hamms"] or {} for row in (first, *others)])
+    point, *points = embed_tracks((first, *others))
     likeness = compare_many(point, np.stack(points)) if points else []
     mixed = mix_track(first)
     found = [Similar(row, alike, transition(mixed, mix_track(row), rules)) for row, alike in zip(others, likeness, strict=True)]
@@ -255,7 +255,7 @@ def _embedded(column: "dict[str, NDArray[np.float64]]") -> "tuple[NDArray[np.flo
     bpm = np.clip((octaves + np.log2(120 / BPM_LOW)) / np.log2(BPM_HIGH / BPM_LOW), 0, 1)
     values = np.stack([bpm if name == "bpm" else place / 24 if name == "key" else column[name] for name in DIMENSIONS], axis=1)
     waits = np.isnan([column[name] for name in _DIMENSION_COLUMNS if name != "energy"]).all(axis=0)
-    points = embed_table(values)
+    points = embed_table(values, np.stack([column["bpm_confidence"], column["key_confidence"]], axis=1))
     points[waits] = np.nan
     trust = {name: np.where(np.isnan(column[name]), 0.5, column[name]) for name in ("bpm_confidence", "key_confidence")}
     mix = {**column, **trust, "octaves": octaves, "key": place, "loudness_lufs": column["loudness"]}

@@ -22,12 +22,19 @@ def some_vectors(count: int, seed: int = 0) -> np.ndarray:
     return values
 
 
+def some_points(count: int, seed: int = 0) -> np.ndarray:
+    trust = np.random.default_rng([seed, 1]).random((count, 2))
+    trust[::7] = np.nan
+    trust[1::9, 0] = 0
+    return embed_table(some_vectors(count, seed), trust)
+
+
 def no_mix(count: int) -> np.ndarray:
     return np.full((count, len(MIX_COLUMNS)), np.nan, np.float32)
 
 
 def test_distances_and_order_are_those_of_the_pairs() -> None:
-    points = embed_table(some_vectors(3000))
+    points = some_points(3000)
     table = NearestTable()
     table.put(np.arange(3000) * 2, points, no_mix(3000))
     for query in (0, 17, 2999):
@@ -41,7 +48,7 @@ def test_distances_and_order_are_those_of_the_pairs() -> None:
 
 
 def test_put_replaces_adds_and_drops_in_any_order() -> None:
-    points = embed_table(some_vectors(400, 1))
+    points = some_points(400, 1)
     random = np.random.default_rng(2)
     table, held = NearestTable(), {}
     for _ in range(60):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from map4_pipeline.hamms import DIMENSIONS, WEIGHTS
 from map4_pipeline.hamms.camelot import KEYS, from_camelot
-from map4_pipeline.hamms.similarity import embed, embed_many, similarities, similarity
+from map4_pipeline.hamms.similarity import compare, embed, embed_many, similarities, similarity
 from map4_pipeline.hamms.vector import normalised_bpm, normalised_key
 
 values = st.one_of(st.none(), st.floats(0, 1))
@@ -62,6 +62,24 @@ def test_what_one_track_lacks_does_not_count() -> None:
     assert similarity({"energy": 0.2}, {"valence": 0.2}).score is None
 
 
+def test_what_a_track_is_not_sure_of_counts_little() -> None:
+    """A tempo that is as likely another one neither parts two tracks nor brings them together."""
+    same: Vector = dict.fromkeys(DIMENSIONS, 0.5)
+    other = same | {"bpm": 0.7}
+    sure, doubtful, lost = (compare(*embed_many([same, other], [(1.0, 1.0), (trust, 1.0)])) for trust in (1.0, 0.25, 0.0))
+    without = similarity(same, other | {"bpm": None})
+    assert sure.score is not None
+    assert doubtful.score is not None
+    assert lost.score is not None
+    assert sure.score < doubtful.score < lost.score == without.score == 1.0
+    assert "bpm" not in lost.contributions
+    mean = sum(WEIGHTS.values()) - (WEIGHTS["bpm"] + WEIGHTS["rhythmic_pattern"]) * 0.5
+    mean -= WEIGHTS["danceability"] * (1 - 0.625**0.5)
+    alone = similarity({"bpm": 0.5}, {"bpm": 0.7}).score
+    assert alone is not None
+    assert doubtful.score == pytest.approx(1 - 0.5 * WEIGHTS["bpm"] * (1 - alone) / mean, abs=1e-6)
+
+
 def test_it_explains_itself() -> None:
     a: Vector = dict.fromkeys(DIMENSIONS, 0.5)
     shares = similarity(a, a | {"energy": 0.9, "valence": 0.5}).contributions
@@ -78,4 +96,4 @@ def test_the_matrix_agrees_with_the_pair() -> None:
     ]
     found = similarities(embed(rows[0]), embed_many(rows))
     assert found.tolist() == pytest.approx([similarity(rows[0], row).score for row in rows], abs=1e-6)
-    assert embed_many([]).shape == (0, 15)
+    assert embed_many([]).shape == (0, 17)

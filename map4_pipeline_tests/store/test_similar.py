@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine, delete, insert, select, text, update
 
 from map4_pipeline.hamms import DIMENSIONS
 from map4_pipeline.hamms.camelot import KEYS, to_camelot
-from map4_pipeline.hamms.similarity import similarity
+from map4_pipeline.hamms.similarity import compare, embed_tracks
 from map4_pipeline.hamms.transition import TransitionRules
 from map4_pipeline.hamms.vector import normalised_bpm, normalised_key
 from map4_pipeline.store import similar as module
@@ -98,10 +98,14 @@ def library(kept: tuple[Engine, Path]) -> Engine:
 def by_hand(conn: Connection, track_id: int, where: str = "true") -> list[int]:
     """The ids of all other tracks with a vector, most alike first, by comparing pair by pair."""
     rows = conn.execute(
-        text(f"SELECT id, hamms_vector FROM tracks WHERE hamms_vector IS NOT NULL AND hidden_at IS NULL AND ({where})")
-    ).all()
-    first = conn.scalar(select(tracks.c.hamms_vector).where(tracks.c.id == track_id))
-    scored = [(similarity(first, vector).score or 0.0, id_) for id_, vector in rows if id_ != track_id]
+        text(
+            "SELECT id, hamms_vector AS hamms, bpm_confidence, key_confidence FROM tracks "
+            f"WHERE hamms_vector IS NOT NULL AND hidden_at IS NULL AND ({where} OR id = {track_id})"
+        )
+    ).mappings()
+    points = {row["id"]: embed_tracks([row])[0] for row in rows}
+    first = points.pop(track_id)
+    scored = [(compare(first, point).score or 0.0, id_) for id_, point in points.items()]
     return [id_ for _, id_ in sorted(scored, key=lambda one: (-one[0], one[1]))]
 
 

@@ -91,7 +91,7 @@ def get_compatibility(
 ) -> Compatibility:
     """Say how well the second track follows the first, and why."""
     from map4_pipeline.cli.mixing import transition_json
-    from map4_pipeline.hamms.similarity import similarity
+    from map4_pipeline.hamms.similarity import compare, embed_tracks
     from map4_pipeline.hamms.transition import transition
     from map4_pipeline.store.similar import mix_track
 
@@ -100,7 +100,7 @@ def get_compatibility(
         first, second = _rows(conn, principal, [track1_id, track2_id])
     rules = rules_of(context.settings, policy=policy, key_lock=key_lock, pitch_range=pitch_range)
     step = transition(mix_track(first), mix_track(second), rules)
-    alike = similarity(first["hamms"] or {}, second["hamms"] or {})
+    alike = compare(*embed_tracks((first, second)))
     return Compatibility(
         **transition_json(step), similarity=alike.score, percentile=alike.percentile, contributions=alike.contributions
     )
