@@ -10,6 +10,7 @@ BENCHMARKS = {
     "memory": "start of a worker, and its memory for 10 minutes and for 3 hours",
     "throughput": "tracks a minute through the whole pipeline, and what 8 cores would do",
     "single": "one track through map4 serve: from POST to its row, with a warm resident worker",
+    "api_schema": "schemathesis against map4 serve, all checks, as each role",
     "orchestration": "map4 ingest against a plain process pool",
     "refresh": "a refresh of 10,000 files in 800 directories against a bare walk",
     "scale": "the folders' sensor over a million files in 80,000 directories",

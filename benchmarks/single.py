@@ -65,8 +65,8 @@ def real_tracks(count: int) -> list[Path]:
 class Server:
     """`map4 serve` on a home of its own, with an account that may ask for analyses."""
 
-    def __init__(self, home: Path, library: Path) -> None:
-        environment = {**os.environ, "MAP4_HOME": str(home), "MAP4_RATE_PER_MINUTE": "100000", "PYTHONUNBUFFERED": "1"}
+    def __init__(self, home: Path, library: Path, *, rate: int = 100_000) -> None:
+        environment = {**os.environ, "MAP4_HOME": str(home), "MAP4_RATE_PER_MINUTE": str(rate), "PYTHONUNBUFFERED": "1"}
         for name in ("DATABASE_URL", "DAGSTER_DATABASE_URL", "DAGSTER_HOME", "REDIS_URL"):
             environment.pop(name, None)
         os.environ.clear()
@@ -100,12 +100,14 @@ class Server:
             except httpx.TransportError:
                 time.sleep(0.02)
 
-    def has_worker(self) -> bool:
-        """Return whether the resident worker is there."""
-        from map4_pipeline.store.singles import has_owner
+    def token(self, role: str, scopes: list[str]) -> str:
+        """Make an account of a role, and a named token for it."""
+        from map4_pipeline.store.accounts import create_user
+        from map4_pipeline.store.tokens import create_token
 
-        with self.engine.connect() as conn:
-            return has_owner(conn)
+        with self.engine.begin() as conn:
+            user = create_user(conn, f"bench-{role}", role, password_hash=None, library_ids=None)
+            return create_token(conn, user.id, "bench", scopes, None)[1]
 
     def value(self, statement: str, **values: Any) -> Any:
         """Return a query's value, None without a row."""

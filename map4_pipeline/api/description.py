@@ -58,7 +58,7 @@ def describe(app: FastAPI, document: dict[str, Any]) -> dict[str, Any]:
     for route in iter_route_contexts(app.routes):
         if isinstance(route.original_route, APIRoute) and route.include_in_schema:
             for method in route.methods or ():
-                operation = document["paths"].get(route.path, {}).get(method.lower())
+                operation = document["paths"].get(route.path_format, {}).get(method.lower())
                 if operation is not None:
                     _complete(operation, route, shapes)
     return document
@@ -82,8 +82,9 @@ def _complete(operation: dict[str, Any], route: RouteContext, shapes: dict[str, 
             if kind == "application/json":
                 _add_example(media, shapes)
     names = {parameter["name"].lower() for parameter in operation.get("parameters", ())}
+    versioned = names & {"if-match", "if-none-match"} or "`ETag`" in operation.get("description", "")
     for status, response in responses.items():
-        if status.startswith("2") and names & {"if-match", "if-none-match"}:
+        if status.startswith("2") and versioned:
             response.setdefault("headers", {}).update(_ETAG)
     if "if-none-match" in names:
         responses.setdefault("304", {"description": "It is as you know it.", "headers": _ETAG})

@@ -6,15 +6,21 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Unit = Annotated[float, Field(ge=0, le=1)]
-#: Numbers of rows, as PostgreSQL's integer and bigint hold them.
+#: Numbers of rows: what PostgreSQL's integer holds, and the largest that every JSON reader takes as it is.
 Id = Annotated[int, Field(ge=0, lt=2**31)]
-BigId = Annotated[int, Field(ge=0, lt=2**63)]
+BigId = Annotated[int, Field(ge=0, le=2**53 - 1)]
 
 
 class Strict(BaseModel):
-    """A body in which nothing unknown stands, and no text that PostgreSQL could not hold."""
+    """A body in which nothing unknown stands and no text that PostgreSQL cannot hold; "5" is no number, and 0 is not false."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _whole_numbers(cls, data: Any) -> Any:
+        """Let 5.0 be the integer that it is in JSON."""
+        return _whole(data)
 
     @model_validator(mode="before")
     @classmethod
@@ -22,6 +28,14 @@ class Strict(BaseModel):
         if not _is_storable(given):
             raise ValueError("Text must hold neither a NUL nor half of a surrogate pair.")
         return given
+
+
+def _whole(data: Any) -> Any:
+    if isinstance(data, float) and data.is_integer() and abs(data) < 2**63:
+        return int(data)
+    if isinstance(data, dict):
+        return {key: _whole(value) for key, value in data.items()}
+    return [_whole(value) for value in data] if isinstance(data, list) else data
 
 
 def _is_storable(given: Any) -> bool:

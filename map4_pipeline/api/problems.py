@@ -6,10 +6,12 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import iter_route_contexts
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
+from starlette.routing import compile_path
 
 from map4_pipeline.store.errors import InfrastructureError, StoreError
 from map4_pipeline.store.query import QueryError
@@ -81,7 +83,10 @@ def install(app: FastAPI) -> None:
         code = {404: "not-found", 405: "method-not-allowed", 413: "too-large"}.get(error.status_code, "http")
         said = {404: "There is nothing at this address.", 405: "This address does not take this method."}
         detail = said.get(error.status_code, str(error.detail))
-        return respond(request, Problem(error.status_code, code, detail, headers=error.headers))
+        headers = dict(error.headers or {})
+        if error.status_code == 405:
+            headers["Allow"] = ", ".join(sorted(_methods_at(app, request.url.path)))
+        return respond(request, Problem(error.status_code, code, detail, headers=headers))
 
     def on_invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
@@ -111,6 +116,15 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(InfrastructureError, on_infrastructure)
     app.add_exception_handler(PoolTimeout, lambda request, error: respond(request, _away()))
     app.add_exception_handler(DBAPIError, on_database)
+
+
+def _methods_at(app: FastAPI, address: str) -> set[str]:
+    """Return which methods an address takes: of all routes that are there, each of which knows only its own."""
+    if not hasattr(app.state, "addresses"):
+        contexts = [route for route in iter_route_contexts(app.routes) if route.path and route.methods]
+        app.state.addresses = [(compile_path(route.path or "")[0], route.methods or set()) for route in contexts]
+    found: set[str] = set()
+    return found.union(*(methods for pattern, methods in app.state.addresses if pattern.match(address)))
 
 
 def _away() -> Problem:

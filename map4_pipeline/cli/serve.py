@@ -4,6 +4,7 @@ import contextlib
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -100,6 +101,7 @@ def make_app() -> "FastAPI":
     from map4_pipeline.observe.sentry import start_sentry
     from map4_pipeline.settings import settings
     from map4_pipeline.store.database import make_engine, resolve_url
+    from map4_pipeline.store.similar import warm_up
     from map4_pipeline.store.valkey_server import redis_url
 
     configured = settings()
@@ -113,6 +115,8 @@ def make_app() -> "FastAPI":
     # Statements' values are no business of the log.
     options = {"pool_size": threads, "max_overflow": _SPARE, "pool_timeout": 10, "hide_parameters": True}
     engine = make_engine(resolve_url(configured), **options)
+    # 100,000 tracks take seconds to read: now, and not when the first user asks what is alike.
+    threading.Thread(target=warm_up, args=(engine,), name="warm-up", daemon=True).start()
     return create_app(configured, engine, redis_url(configured), threads=threads, tls=configured.tls_certificate is not None)
 
 

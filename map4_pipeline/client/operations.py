@@ -127,9 +127,11 @@ class Client(Transport):
         found: shapes.UserInfo = self.request("GET", "/api/users/{user_id}", values={"user_id": user_id})
         return found
 
-    def update_user(self, user_id: int, body: shapes.UserChange) -> shapes.UserInfo:
+    def update_user(self, user_id: int, body: shapes.UserChange, *, if_match: str | None = None) -> shapes.UserInfo:
         """Change an account."""
-        found: shapes.UserInfo = self.request("PATCH", "/api/users/{user_id}", values={"user_id": user_id}, body=body)
+        found: shapes.UserInfo = self.request(
+            "PATCH", "/api/users/{user_id}", values={"user_id": user_id}, headers={"if-match": if_match}, body=body
+        )
         return found
 
     def delete_user(self, user_id: int) -> None:
@@ -292,10 +294,16 @@ class Client(Transport):
         found: shapes.PlaylistDetail = self.request("GET", "/api/playlists/{playlist_id}", values={"playlist_id": playlist_id})
         return found
 
-    def update_playlist(self, playlist_id: int, body: shapes.PlaylistChange) -> shapes.PlaylistDetail:
+    def update_playlist(
+        self, playlist_id: int, body: shapes.PlaylistChange, *, if_match: str | None = None
+    ) -> shapes.PlaylistDetail:
         """Rename a playlist, describe it, or put its tracks in another order."""
         found: shapes.PlaylistDetail = self.request(
-            "PATCH", "/api/playlists/{playlist_id}", values={"playlist_id": playlist_id}, body=body
+            "PATCH",
+            "/api/playlists/{playlist_id}",
+            values={"playlist_id": playlist_id},
+            headers={"if-match": if_match},
+            body=body,
         )
         return found
 

@@ -105,6 +105,11 @@ def verify_nobody(conn: Connection) -> bool:
     return not has_users(conn)
 
 
+def lock_user(conn: Connection, user_id: int) -> None:
+    """Let nobody else change an account before the end of the transaction."""
+    conn.execute(select(users.c.id).where(users.c.id == user_id).with_for_update())
+
+
 def create_user(
     conn: Connection,
     name: str,

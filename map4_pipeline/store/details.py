@@ -16,6 +16,11 @@ _MORE = ("library_id", "album_artist", "composer", "track_number", "disc_number"
          "loudness_range_lu")  # fmt: skip
 
 
+def lock_track(conn: Connection, track_id: int) -> None:
+    """Let nobody else change a track before the end of the transaction."""
+    conn.execute(select(tracks.c.id).where(tracks.c.id == track_id).with_for_update())
+
+
 def track_version(conn: Connection, track_id: int, library_ids: Collection[int] | None = None) -> str | None:
     """Return what every change of a track changes; None: there is none in these libraries (None: in any)."""
     query = select(cast(column("xmin"), Text)).select_from(tracks).where(tracks.c.id == track_id)

@@ -162,6 +162,11 @@ def find_by_id(conn: Connection, playlist_id: int) -> Playlist:
     return _playlist(row)
 
 
+def lock_playlist(conn: Connection, playlist_id: int) -> None:
+    """Let nobody else change a playlist before the end of the transaction."""
+    conn.execute(select(playlists.c.id).where(playlists.c.id == playlist_id).with_for_update())
+
+
 def set_owner(conn: Connection, playlist_id: int, user_id: int) -> None:
     """Note whose playlist it is."""
     conn.execute(update(playlists).where(playlists.c.id == playlist_id).values(owner_id=user_id))

@@ -6,6 +6,7 @@ before it is shown: a track that has gone, is hidden or does not fit the filters
 """
 
 import io
+import logging
 import threading
 import weakref
 from collections.abc import Sequence
@@ -29,6 +30,7 @@ from map4_pipeline.store.search_terms import TABLE, all_of, conditions
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+_log = logging.getLogger(__name__)
 #: Candidates that are looked up first; where a filter leaves too few of them, everything it finds is compared.
 _CANDIDATES = 256
 _CHUNK = 200_000
@@ -162,6 +164,15 @@ def index_of(engine: Engine) -> SimilarIndex:
     """Return the process's index of a database."""
     with _indexes_lock:
         return _indexes.setdefault(engine, SimilarIndex())
+
+
+def warm_up(engine: Engine) -> None:
+    """Read a database's vectors, so that the first question does not wait for it; where that fails, the first question tells."""
+    try:
+        with engine.connect() as conn:
+            index_of(engine).refresh(conn)
+    except Exception:  # noqa: BLE001 - nobody has asked yet
+        _log.warning("the similarity index could not be read ahead", exc_info=True)
 
 
 def similar_tracks(

@@ -99,7 +99,7 @@ def test_the_description_names_every_route_and_every_operation_once(app: FastAPI
     operations = [operation["operationId"] for path in document["paths"].values() for operation in path.values()]
     assert len(operations) == len(set(operations))
     described = {(method, path) for path, methods in document["paths"].items() for method in methods}
-    assert described == {(method.lower(), route.path) for method, route, _ in routes(app) if route.include_in_schema}
+    assert described == {(method.lower(), route.path_format) for method, route, _ in routes(app) if route.include_in_schema}
 
 
 def test_answers_carry_what_protects(client: TestClient) -> None:

@@ -263,3 +263,31 @@ def test_what_is_read_again_comes_from_the_cache_and_is_never_stale(log_in: LogI
     anna.put(f"/api/tracks/{shelf['Alpha']}", json={"title": "Omega"})
     assert titles(anna.get("/api/search", params={"q": "alpha"})) == []
     assert titles(anna.get("/api/search", params={"q": "omega"})) == ["Omega"]
+
+
+def test_what_somebody_else_changed_is_not_written_over(log_in: LogIn) -> None:
+    root = log_in("root", "admin")
+    made = root.post("/api/playlists", json={"name": "Friday"}).json()["id"]
+    address = f"/api/playlists/{made}"
+    seen = root.get(address).headers["etag"]
+    changed = root.patch(address, json={"name": "Saturday"}, headers={"if-match": seen})
+    assert changed.status_code == 200
+    assert changed.headers["etag"] not in (None, seen)
+    refused = root.patch(address, json={"name": "Sunday"}, headers={"if-match": seen})
+    assert (refused.status_code, refused.json()["type"]) == (412, "urn:map4:problem:changed")
+    user = root.post("/api/users", json={"name": "new"}).json()["id"]
+    etag = root.get(f"/api/users/{user}").headers["etag"]
+    assert root.patch(f"/api/users/{user}", json={"role": "user"}, headers={"if-match": etag}).status_code == 200
+    assert root.patch(f"/api/users/{user}", json={"role": "admin"}, headers={"if-match": etag}).status_code == 412
+    assert root.get(f"/api/users/{user}").json()["role"] == "user"
+
+
+def test_a_body_has_the_types_of_its_description_and_an_address_names_all_its_methods(log_in: LogIn) -> None:
+    client = log_in("anna")
+    assert client.post("/api/search/advanced", json={"count": 0}).status_code == 422
+    assert client.post("/api/search/advanced", json={"limit": "5"}).status_code == 422
+    assert client.post("/api/search/advanced", json={"limit": 5.0, "keys": ["8A", "C major"], "count": True}).status_code == 200
+    assert client.post("/api/search/advanced", json={"keys": ["H dur?"]}).json()["type"] == "urn:map4:problem:invalid-query"
+    refused = client.get("/api/batch/analyze")
+    assert (refused.status_code, refused.headers["allow"]) == (405, "POST")
+    assert client.post("/api/tracks/7").headers["allow"] == "DELETE, GET, PUT"

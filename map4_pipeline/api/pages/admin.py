@@ -41,7 +41,7 @@ def users_page(request: Request, principal: UserAdmin) -> Response:
 
 @router.get("/admin/audit")
 def audit_page(
-    request: Request, principal: LibraryAdmin, before: Annotated[int | None, Query(ge=0, lt=2**63)] = None
+    request: Request, principal: LibraryAdmin, before: Annotated[int | None, Query(ge=0, le=2**53 - 1)] = None
 ) -> Response:
     """Show who did what, the newest first."""
     with context_of(request).engine.connect() as conn:

@@ -59,7 +59,7 @@ def build_page(request: Request, principal: PlaylistMaker, q: str = "", start: T
 @router.get("/playlists/{playlist_id}")
 def playlist_page(request: Request, playlist_id: PlaylistId, principal: Reader) -> Response:
     """Show a playlist in its order."""
-    found = get_playlist(request, playlist_id, principal)
+    found = get_playlist(request, playlist_id, principal, Response())
     with context_of(request).engine.connect() as conn:
         owner = store.find_by_id(conn, playlist_id).owner_id
     mine = principal.may(Permission.PLAYLISTS) and (owner == principal.user.id or principal.user.role == "admin")

@@ -21,7 +21,7 @@ STATES = {"open": "To decide", "keep": "One is kept", "not_duplicates": "No dupl
 
 @router.get("/duplicates")
 def duplicates_page(
-    request: Request, principal: Reader, state: State = "open", last: Annotated[int | None, Query(ge=0, lt=2**63)] = None
+    request: Request, principal: Reader, state: State = "open", last: Annotated[int | None, Query(ge=0, le=2**53 - 1)] = None
 ) -> Response:
     """Show groups of duplicates; `last` was just decided about and can be taken back."""
     groups = list_duplicates(request, principal, state=[state], limit=_GROUPS)

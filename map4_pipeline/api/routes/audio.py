@@ -20,7 +20,7 @@ _TYPES = {".flac": "audio/flac", ".m4a": "audio/mp4", ".opus": "audio/ogg", ".og
 
 
 @router.get(
-    "/{track_id}/audio",
+    "/{track_id:int}/audio",
     response_class=FileResponse,
     responses={206: {"description": "The range that was asked for."}, 410: {"description": "The file is gone."}},
 )

@@ -331,7 +331,7 @@ def list_sessions(request: Request, principal: Oneself) -> list[SessionInfo]:
     ]
 
 
-@router.delete("/sessions/{session_id}", status_code=204)
+@router.delete("/sessions/{session_id:int}", status_code=204)
 def end_session(request: Request, session_id: BigId, principal: Oneself) -> None:
     """Log out another browser."""
     with context_of(request).engine.begin() as conn:
@@ -368,7 +368,7 @@ def create_token(request: Request, body: NewToken, principal: Oneself) -> MadeTo
     return MadeToken(**TokenInfo.of(made).model_dump(), token=secret)
 
 
-@router.delete("/tokens/{token_id}", status_code=204)
+@router.delete("/tokens/{token_id:int}", status_code=204)
 def revoke_token(request: Request, token_id: Id, principal: Oneself) -> None:
     """Revoke a named token."""
     with context_of(request).engine.begin() as conn:

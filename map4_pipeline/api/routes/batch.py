@@ -85,7 +85,7 @@ def analyze_batch(request: Request, principal: Analyst, body: BatchBody) -> Batc
     return _enqueue(request, principal, body, single=False)
 
 
-@router.get("/batch/{job_id}")
+@router.get("/batch/{job_id:uuid}")
 def get_batch(request: Request, job_id: UUID, principal: Analyst) -> BatchJob:
     """Show how far a batch is."""
     context = context_of(request)
@@ -94,7 +94,7 @@ def get_batch(request: Request, job_id: UUID, principal: Analyst) -> BatchJob:
     return BatchJob.of(job)
 
 
-@router.delete("/batch/{job_id}")
+@router.delete("/batch/{job_id:uuid}")
 def cancel_batch(request: Request, job_id: UUID, principal: Analyst) -> BatchJob:
     """Cancel a batch: what waits is not begun; what a run has in hand it finishes, but the batch waits for nothing."""
     context = context_of(request)

@@ -79,7 +79,7 @@ def compare(request: Request, principal: Reader, body: Tracks) -> Compared:
     )
 
 
-@router.get("/compatibility/{track1_id}/{track2_id}")
+@router.get("/compatibility/{track1_id:int}/{track2_id:int}")
 def get_compatibility(
     request: Request,
     track1_id: TrackId,

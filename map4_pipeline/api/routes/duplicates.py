@@ -18,7 +18,7 @@ from map4_pipeline.store.duplicate_listing import group_with_history, list_group
 router = APIRouter(prefix="/api/duplicates", tags=["duplicates"])
 Kind = Literal["identical_file", "identical_audio", "same_recording", "other_version"]
 State = Literal["open", "keep", "not_duplicates", "ignore"]
-GroupId = Annotated[int, Field(ge=0, lt=2**63)]
+GroupId = Annotated[int, Field(ge=0, le=2**53 - 1)]
 
 
 class GroupInfo(BaseModel):
@@ -57,7 +57,7 @@ class Verdict(Strict):
     """A decision."""
 
     verdict: Literal["keep", "not_duplicates", "ignore"]
-    keeper: int | None = Field(default=None, ge=0, lt=2**63, description="The track to keep; null: the one suggested.")
+    keeper: int | None = Field(default=None, ge=0, le=2**53 - 1, description="The track to keep; null: the one suggested.")
     note: str = Field(default="", max_length=1000)
 
 
@@ -75,14 +75,14 @@ def list_duplicates(
     return [GroupInfo(**group.as_dict()) for group in found]
 
 
-@router.get("/{group_id}")
+@router.get("/{group_id:int}")
 def get_duplicates(request: Request, group_id: GroupId, principal: Reader) -> GroupDetail:
     """Show a group with its evidence and what was decided."""
     with context_of(request).engine.connect() as conn:
         return _detail(conn, principal, group_id)
 
 
-@router.post("/{group_id}/decision")
+@router.post("/{group_id:int}/decision")
 def decide(request: Request, group_id: GroupId, principal: Editor, body: Verdict) -> GroupDetail:
     """Decide about a group. No file is touched."""
     with context_of(request).engine.begin() as conn:
@@ -95,7 +95,7 @@ def decide(request: Request, group_id: GroupId, principal: Editor, body: Verdict
         return _detail(conn, principal, group_id)
 
 
-@router.delete("/{group_id}/decision")
+@router.delete("/{group_id:int}/decision")
 def undo_decision(request: Request, group_id: GroupId, principal: Editor) -> GroupDetail:
     """Take back the newest decision about a group."""
     with context_of(request).engine.begin() as conn:

@@ -9,6 +9,7 @@ from uuid import UUID
 from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field
+from starlette.convertors import Convertor, register_url_convertor
 
 from map4_pipeline.api.access import Exporter, Principal
 from map4_pipeline.api.context import Context, context_of
@@ -20,6 +21,22 @@ from map4_pipeline.store import jobs
 from map4_pipeline.store.exports import KINDS
 from map4_pipeline.store.query import parse_query
 
+
+class _Word(Convertor[str]):
+    """A name without dashes: an export's id is none, so its address does not seem to take POST."""
+
+    regex = "[a-z0-9]+"
+
+    def convert(self, value: str) -> str:
+        """Return the name."""
+        return value
+
+    def to_string(self, value: str) -> str:
+        """Return the name."""
+        return value
+
+
+register_url_convertor("word", _Word())
 router = APIRouter(prefix="/api/export", tags=["export"])
 #: Exports of one user that may wait or run at once.
 MAX_OPEN = 5
@@ -75,7 +92,7 @@ class ExportJob(BaseModel):
         )
 
 
-@router.post("/{format}", status_code=202)
+@router.post("/{format:word}", status_code=202)
 def create_export(request: Request, format: Format, principal: Exporter, body: ExportBody | None = None) -> ExportJob:
     """Begin an export. It goes on by itself: ask for its state, then fetch its file."""
     asked = body or ExportBody()
@@ -112,13 +129,13 @@ def list_exports(request: Request, principal: Exporter) -> list[ExportJob]:
         return [ExportJob.of(job) for job in jobs.list_jobs(conn, user_id=principal.user.id, kind="export")]
 
 
-@router.get("/{job_id}")
+@router.get("/{job_id:uuid}")
 def get_export(request: Request, job_id: UUID, principal: Exporter) -> ExportJob:
     """Show how far an export is."""
     return ExportJob.of(_mine(context_of(request), principal, job_id))
 
 
-@router.delete("/{job_id}")
+@router.delete("/{job_id:uuid}")
 def cancel_export(request: Request, job_id: UUID, principal: Exporter) -> ExportJob:
     """Cancel an export; no file is left. One that has ended stays as it is."""
     context = context_of(request)
@@ -130,7 +147,7 @@ def cancel_export(request: Request, job_id: UUID, principal: Exporter) -> Export
     return ExportJob.of(job)
 
 
-@router.get("/{job_id}/file", response_class=FileResponse)
+@router.get("/{job_id:uuid}/file", response_class=FileResponse)
 def get_export_file(request: Request, job_id: UUID, principal: Exporter) -> FileResponse:
     """Fetch the file of an export."""
     context = context_of(request)

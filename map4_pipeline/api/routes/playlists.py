@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 from sqlalchemy import Connection
 
@@ -14,6 +14,7 @@ from map4_pipeline.api.models import Strict
 from map4_pipeline.api.problems import Problem, not_found
 from map4_pipeline.api.routes.auth import note
 from map4_pipeline.api.routes.tracks import TrackId
+from map4_pipeline.api.versions import IfMatch, etag_of, refuse_stale
 from map4_pipeline.hamms.mixing import MixTrack
 from map4_pipeline.store import playlists as store
 from map4_pipeline.store.candidates import mix_rows
@@ -145,19 +146,30 @@ def build_playlist(request: Request, principal: PlaylistMaker, body: SetWishes) 
         return _detail(conn, principal, made.id)
 
 
-@router.get("/{playlist_id}")
-def get_playlist(request: Request, playlist_id: PlaylistId, principal: Reader) -> PlaylistDetail:
-    """Show a playlist with its tracks; those that one does not see are left out."""
+@router.get("/{playlist_id:int}")
+def get_playlist(request: Request, playlist_id: PlaylistId, principal: Reader, response: Response) -> PlaylistDetail:
+    """Show a playlist with its tracks; those that one does not see are left out. `ETag` changes with every change."""
     with context_of(request).engine.connect() as conn:
-        return _detail(conn, principal, playlist_id)
+        found = _detail(conn, principal, playlist_id)
+    response.headers["ETag"] = etag_of(found)
+    return found
 
 
-@router.patch("/{playlist_id}")
-def update_playlist(request: Request, playlist_id: PlaylistId, principal: PlaylistMaker, body: PlaylistChange) -> PlaylistDetail:
+@router.patch("/{playlist_id:int}")
+def update_playlist(
+    request: Request,
+    playlist_id: PlaylistId,
+    principal: PlaylistMaker,
+    body: PlaylistChange,
+    response: Response,
+    if_match: IfMatch = None,
+) -> PlaylistDetail:
     """Rename a playlist, describe it, or put its tracks in another order. Of others' playlists, admins only."""
     context = context_of(request)
     with context.engine.begin() as conn:
         _own(conn, principal, playlist_id)
+        store.lock_playlist(conn, playlist_id)
+        refuse_stale(if_match, etag_of(_detail(conn, principal, playlist_id)), "playlist")
         if body.name is not None:
             store.rename_playlist(conn, playlist_id, body.name)
         if "description" in body.model_fields_set:
@@ -166,10 +178,12 @@ def update_playlist(request: Request, playlist_id: PlaylistId, principal: Playli
             _visible(conn, principal, body.tracks)
             store.set_tracks(conn, playlist_id, body.tracks, _score(context, conn))
         note(conn, request, "playlist changed", principal.user, target=str(playlist_id))
-        return _detail(conn, principal, playlist_id)
+        found = _detail(conn, principal, playlist_id)
+    response.headers["ETag"] = etag_of(found)
+    return found
 
 
-@router.delete("/{playlist_id}", status_code=204)
+@router.delete("/{playlist_id:int}", status_code=204)
 def delete_playlist(request: Request, playlist_id: PlaylistId, principal: PlaylistMaker) -> None:
     """Delete a playlist; no track and no file is touched. Of others' playlists, admins only."""
     with context_of(request).engine.begin() as conn:

@@ -9,7 +9,9 @@ from pydantic import BaseModel, Field
 from map4_pipeline.api.access import Reader
 from map4_pipeline.api.context import context_of
 from map4_pipeline.api.models import Strict, TrackPage
+from map4_pipeline.api.problems import Problem
 from map4_pipeline.api.routes.tracks import After, Limit, Words, page
+from map4_pipeline.hamms.camelot import parse_key, to_camelot
 from map4_pipeline.store.reads import read_facets
 
 router = APIRouter(prefix="/api/search", tags=["search"])
@@ -55,13 +57,19 @@ class Advanced(Strict):
         for name, pair in self.hamms.items():
             parts += _range(name, pair)
         if self.keys:
-            marked = [f"{key}~" if self.compatible else key for key in self.keys]
-            parts.append("key:" + ",".join(_quoted(key) if " " in key else key for key in marked))
+            parts.append("key:" + ",".join(f"{_camelot(key)}{'~' if self.compatible else ''}" for key in self.keys))
         parts += [f"{name}:{_quoted(value)}" for name in ("genre", "mood", "artist", "format") if (value := getattr(self, name))]
         parts += [f"is:{state}" for state in self.state]
         if self.sort:
             parts.append(f"sort:{self.sort}")
         return " ".join(part for part in parts if part)
+
+
+def _camelot(key: str) -> str:
+    found = to_camelot(parse_key(key))
+    if found is None:
+        raise Problem(400, "invalid-query", f"{key!r} is no key. Write it as 8A, Am, 'A minor' or 1m.")
+    return found
 
 
 def _range(name: str, pair: list[float | None] | None, *, octaves: bool = False) -> list[str]:

@@ -12,8 +12,9 @@ from map4_pipeline.api.context import Context, context_of
 from map4_pipeline.api.models import Strict, TrackDetail, TrackPage
 from map4_pipeline.api.problems import Problem, not_found
 from map4_pipeline.api.routes.auth import note
+from map4_pipeline.api.versions import IfMatch, refuse_stale
 from map4_pipeline.store.corrections import correct, withdraw
-from map4_pipeline.store.details import hide_track, restore_track, track_detail, track_version
+from map4_pipeline.store.details import hide_track, lock_track, restore_track, track_detail, track_version
 from map4_pipeline.store.errors import StoreError
 from map4_pipeline.store.reads import read_count, read_search
 
@@ -21,8 +22,8 @@ router = APIRouter(prefix="/api/tracks", tags=["tracks"])
 Limit = Annotated[int, Query(ge=1, le=500)]
 After = Annotated[str | None, Query(max_length=1000, description="`next` of the page before.")]
 Words = Annotated[str, Query(max_length=2000, description="As in `map4 search`.", examples=["genre:house bpm:120..128"])]
-#: The largest number that PostgreSQL's bigint holds.
-TrackId = Annotated[int, Field(ge=0, lt=2**63)]
+#: The largest number that every JSON reader takes as it is; no id is larger.
+TrackId = Annotated[int, Field(ge=0, le=2**53 - 1)]
 
 
 class Correction(Strict):
@@ -65,7 +66,7 @@ def list_tracks(
     return page(request, principal, q, limit, after, count)
 
 
-@router.get("/{track_id}", response_model=TrackDetail)
+@router.get("/{track_id:int}", response_model=TrackDetail)
 def get_track(
     request: Request,
     track_id: TrackId,
@@ -85,13 +86,13 @@ def get_track(
     return JSONResponse(found, headers={"ETag": etag})
 
 
-@router.put("/{track_id}", response_model=TrackDetail)
+@router.put("/{track_id:int}", response_model=TrackDetail)
 def update_track(
     request: Request,
     track_id: TrackId,
     principal: Editor,
     body: Correction,
-    if_match: Annotated[str | None, Header(max_length=200)] = None,
+    if_match: IfMatch = None,
 ) -> Response:
     """Correct a track, or take corrections back. The file is not touched; the measured values are kept beside.
 
@@ -100,9 +101,9 @@ def update_track(
     context = context_of(request)
     values = body.model_dump(exclude_unset=True, exclude={"withdraw"})
     with context.engine.begin() as conn:
+        lock_track(conn, track_id)
         version = _visible(conn, principal, track_id)
-        if if_match is not None and if_match.strip() not in ("*", f'"{version}"'):
-            raise Problem(412, "changed", "The track was changed meanwhile: read it again, and decide anew.")
+        refuse_stale(if_match, f'"{version}"', "track")
         changes = withdraw(conn, track_id, body.withdraw, user_id=principal.user.id) if body.withdraw else {}
         changes |= correct(conn, track_id, values, user_id=principal.user.id, user_name=principal.user.name) if values else {}
         note(conn, request, "track corrected", principal.user, target=str(track_id), detail={"fields": sorted(changes)})
@@ -112,19 +113,19 @@ def update_track(
     return JSONResponse(found, headers={"ETag": f'"{version}"'})
 
 
-@router.delete("/{track_id}", status_code=204)
+@router.delete("/{track_id:int}", status_code=204)
 def delete_track(request: Request, track_id: TrackId, principal: Editor) -> None:
     """Hide a track until it is restored. Its file stays: MAP4 deletes none."""
     _change(context_of(request), request, principal, track_id, "track hidden", hide_track)
 
 
-@router.post("/{track_id}/restore", status_code=204)
+@router.post("/{track_id:int}/restore", status_code=204)
 def undelete_track(request: Request, track_id: TrackId, principal: Editor) -> None:
     """Show a hidden track again."""
     _change(context_of(request), request, principal, track_id, "track restored", restore_track)
 
 
-@router.get("/{track_id}/similar")
+@router.get("/{track_id:int}/similar")
 def list_similar(
     request: Request,
     track_id: TrackId,

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
 
 from map4_pipeline.api.access import LibraryAdmin, UserAdmin
@@ -12,9 +12,12 @@ from map4_pipeline.api.models import BigId, Id, Strict
 from map4_pipeline.api.passwords import hash_password, one_time_password
 from map4_pipeline.api.problems import not_found
 from map4_pipeline.api.routes.auth import note
+from map4_pipeline.api.versions import IfMatch, etag_of, refuse_stale
 from map4_pipeline.store import accounts, audit
 
 router = APIRouter(prefix="/api", tags=["users"])
+#: What changes without anybody's changing an account.
+_PASSING = frozenset(("last_seen_at",))
 Role = Literal["admin", "user", "viewer"]
 
 
@@ -26,7 +29,7 @@ class UserInfo(BaseModel):
     email: str | None
     role: Role
     active: bool
-    libraries: list[int] | None = Field(description="Ids of the libraries granted; null: all.")
+    libraries: list[Id] | None = Field(description="Ids of the libraries granted; null: all.")
     must_change_password: bool
     created_at: datetime
     last_seen_at: datetime | None
@@ -106,22 +109,28 @@ def create_user(request: Request, body: NewUser, principal: UserAdmin) -> MadeUs
     return MadeUser(**UserInfo.of(user).model_dump(), one_time_password=password)
 
 
-@router.get("/users/{user_id}")
-def get_user(request: Request, user_id: Id, principal: UserAdmin) -> UserInfo:
-    """Show an account."""
+@router.get("/users/{user_id:int}")
+def get_user(request: Request, user_id: Id, principal: UserAdmin, response: Response) -> UserInfo:
+    """Show an account. `ETag` changes with every change."""
     with context_of(request).engine.connect() as conn:
         user = accounts.get_user(conn, user_id)
     if user is None:
         raise not_found(f"user {user_id}")
+    response.headers["ETag"] = etag_of(UserInfo.of(user), but=_PASSING)
     return UserInfo.of(user)
 
 
-@router.patch("/users/{user_id}")
-def update_user(request: Request, user_id: Id, body: UserChange, principal: UserAdmin) -> UserInfo:
+@router.patch("/users/{user_id:int}")
+def update_user(
+    request: Request, user_id: Id, body: UserChange, principal: UserAdmin, response: Response, if_match: IfMatch = None
+) -> UserInfo:
     """Change an account."""
     with context_of(request).engine.begin() as conn:
-        if accounts.get_user(conn, user_id) is None:
+        accounts.lock_user(conn, user_id)
+        before = accounts.get_user(conn, user_id)
+        if before is None:
             raise not_found(f"user {user_id}")
+        refuse_stale(if_match, etag_of(UserInfo.of(before), but=_PASSING), "account")
         granted: list[int] | str | None = "" if body.libraries is None else body.libraries
         user = accounts.update_user(
             conn,
@@ -132,10 +141,11 @@ def update_user(request: Request, user_id: Id, body: UserChange, principal: User
             library_ids=None if body.all_libraries else granted,
         )
         note(conn, request, "user changed", principal.user, target=user.name, detail=body.model_dump(exclude_unset=True))
+    response.headers["ETag"] = etag_of(UserInfo.of(user), but=_PASSING)
     return UserInfo.of(user)
 
 
-@router.post("/users/{user_id}/password")
+@router.post("/users/{user_id:int}/password")
 def reset_password(request: Request, user_id: Id, principal: UserAdmin) -> MadeUser:
     """Give an account a password for the next login only. Its sessions and tokens end."""
     password = one_time_password()
@@ -150,7 +160,7 @@ def reset_password(request: Request, user_id: Id, principal: UserAdmin) -> MadeU
     return MadeUser(**UserInfo.of(user).model_dump(), one_time_password=password)
 
 
-@router.delete("/users/{user_id}", status_code=204)
+@router.delete("/users/{user_id:int}", status_code=204)
 def delete_user(request: Request, user_id: Id, principal: UserAdmin) -> None:
     """Erase an account and what is held about its user. Playlists, corrections and decisions stay, without the name."""
     from map4_pipeline.api.routes.privacy import erase
