@@ -122,9 +122,12 @@ class Sheet:
             cell = WriteOnlyCell(self._sheet, column.title)
             cell.font = Font(name=FONT, bold=True, color="FFFFFF")
             cell.fill = PatternFill("solid", fgColor="16202C")
-            cell.alignment = Alignment(vertical="center", wrap_text=True)
+            # Numbers keep their distance from the text in the next column.
+            figures: dict[str, Any] = {"horizontal": "right", "indent": 1} if column.number_format else {}
+            cell.alignment = Alignment(vertical="center", wrap_text=True, **figures)
             header.append(cell)
-            styles.append(_style(self._sheet, number_format=column.number_format) if column.number_format else 0)
+            form = {"number_format": column.number_format, "alignment": Alignment(**figures)}
+            styles.append(_style(self._sheet, **form) if column.number_format else 0)
         self._sheet.append(header)
         # Room for two lines: not every program measures wrapped text when it opens a file.
         self._sheet.row_dimensions[1].height = 32
