@@ -3,6 +3,7 @@
 import contextlib
 import os
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,9 +16,6 @@ from map4_pipeline.audio.sniff import Sniffed
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-#: Frames read at once and handed on in blocks. After every read soundfile seeks to where it is, for which the MP3 and FLAC
-#: decoders go back some frames and decode them again: with single blocks that is 10% of the decoding.
-_READ_FRAMES = 4 * BLOCK_FRAMES
 #: libsndfile subtype -> (FFmpeg codec name, bits a sample or None for lossy codecs). "{e}" is the byte order.
 _CODECS: dict[str, tuple[str, int | None]] = {
     "PCM_S8": ("pcm_s8", 8),
@@ -44,6 +42,12 @@ _CODECS: dict[str, tuple[str, int | None]] = {
 }
 
 
+@lru_cache(maxsize=1)
+def _nowhere() -> int:
+    """Return a file descriptor that takes everything; opened once, because it is needed for every block."""
+    return os.open(os.devnull, os.O_WRONLY)
+
+
 @contextlib.contextmanager
 def quiet_stderr() -> Iterator[None]:
     """Point file descriptor 2 to nowhere: libsndfile's MP3 reader prints hundreds of lines to it and cannot be told not to."""
@@ -53,12 +57,23 @@ def quiet_stderr() -> Iterator[None]:
         yield
         return
     try:
-        with open(os.devnull, "wb") as null:
-            os.dup2(null.fileno(), 2)
+        os.dup2(_nowhere(), 2)
         yield
     finally:
         os.dup2(saved, 2)
         os.close(saved)
+
+
+class _Forward(soundfile.SoundFile):  # type: ignore[misc]
+    """A file that is read from its start to its end.
+
+    After every read of what can seek, soundfile seeks to where it is, for which the MP3 and FLAC decoders go back some frames and
+    decode them again: with blocks of 65,536 frames that is 10% of the decoding.
+    """
+
+    def seekable(self) -> bool:
+        """Return False."""
+        return False
 
 
 class SoundFileStream:
@@ -73,7 +88,7 @@ class SoundFileStream:
         self._noisy = sniffed.name == "mp3"
         try:
             with self._quiet():
-                self._file = soundfile.SoundFile(target)
+                self._file = _Forward(target)
         except (soundfile.LibsndfileError, RuntimeError, ValueError) as error:
             raise AudioError("damaged", f"The audio cannot be decoded: {_reason(error)}.") from None
         if self._file.samplerate <= 0 or self._file.channels <= 0:
@@ -100,13 +115,12 @@ class SoundFileStream:
         while True:
             try:
                 with self._quiet():
-                    read = self._file.read(_READ_FRAMES, dtype="float32", always_2d=True)
+                    block = self._file.read(BLOCK_FRAMES, dtype="float32", always_2d=True)
             except (soundfile.LibsndfileError, RuntimeError) as error:
                 raise AudioError("damaged", f"The audio cannot be decoded to its end: {_reason(error)}.") from None
-            if not len(read):
+            if not len(block):
                 return
-            for start in range(0, len(read), BLOCK_FRAMES):
-                yield read[start : start + BLOCK_FRAMES]
+            yield block
 
     def close(self) -> None:
         """Release the file."""

@@ -353,7 +353,7 @@ def _fingerprint(spectra: Spectra, intake: Intake, duration: float) -> Fingerpri
     printed = None
     if duration < MIN_PRINT:
         reasons["chromaprint"] = "too short for a fingerprint (3 s)"
-    elif float(np.abs(head).max(initial=0.0)) < 2 / 32768:
+    elif max(float(head.max(initial=0.0)), -float(head.min(initial=0.0))) < 2 / 32768:
         reasons["chromaprint"] = "silence: nothing sounds in the first 120 s"
     else:
         printed = chromaprint(head[: FINGERPRINT_SECONDS * SAMPLE_RATE])

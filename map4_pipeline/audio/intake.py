@@ -97,11 +97,10 @@ class Intake:
             self.clipped += int(np.count_nonzero(over[2:] & over[1:-1] & over[:-2]))
         block, peak = self._centre(block, peak)
         self.frames += len(block)
-        planes = np.ascontiguousarray(block.T)
+        planes = np.ascontiguousarray(block.T) if self.meter is None else self.meter.feed(block.T, peak)
         mono = self._mix(planes, peak)
-        if self.meter is not None:
-            self.meter.feed(planes, peak)
-        self._forward(mono if self._resampler is None else self._resampler.resample_chunk(mono))
+        # The meter's memory is used again: what is kept is a copy.
+        self._forward(mono.copy() if self._resampler is None else self._resampler.resample_chunk(mono))
 
     def finish(self) -> None:
         """Flush the resampler and the meter."""

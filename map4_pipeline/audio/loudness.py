@@ -1,8 +1,7 @@
 """EBU R128 loudness, loudness range and true peak from blocks of source-rate samples.
 
-Loudness needs the power of the K-weighted signal in 100 ms steps: the filter of `k_weighting`, squared and summed. The power
-spectrum at the source's rate, which shows low-pass filtering by lossy codecs, is taken from a few frames of every block: where a
-spectrum ends is the same in all of them.
+Loudness needs the power of the K-weighted signal in steps of 100 ms, from `k_weighting`. The spectrum at the source's rate,
+which shows low-pass filtering by lossy codecs, is taken from a few frames of every block: where it ends is the same in all.
 
 Sources: ITU-R BS.1770-5 (K weighting, gating, true peak), EBU R 128, EBU Tech 3342 (range).
 """
@@ -14,7 +13,7 @@ import numpy as np
 import scipy.fft
 import soxr
 
-from map4_pipeline.audio.k_weighting import CHUNK, KWeighting
+from map4_pipeline.audio.k_weighting import KWeightedPower
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -70,12 +69,11 @@ class LoudnessMeter:
         if not _LOWEST_RATE <= sample_rate <= _HIGHEST_RATE:
             self._resampler = soxr.ResampleStream(sample_rate, _OWN_RATE, channels, dtype="float32", quality="HQ")
             sample_rate = _OWN_RATE
-        self.hop = round(sample_rate / 10)
-        self._filter = KWeighting(sample_rate, channels)
+        self._weighted = KWeightedPower(sample_rate, channels)
         self._gains = np.array(_SURROUND.get(channels, (1.0,) * channels), dtype=np.float64)
-        self._carry = np.zeros((channels, 0), np.float32)
-        #: Weighted sum of squares of the step under way, and its samples so far.
-        self._power, self._filled = 0.0, 0
+        #: Samples that came last; those from `_done` to `_end` still wait to fill a chunk.
+        self._samples = np.empty((channels, 0), np.float32)
+        self._done = self._end = 0
         self._steps: list[NDArray[np.float64]] = []
         length = max(16, round(self.sample_rate * _BAND_SECONDS))
         ramp = np.sin((np.arange(length // 3) + 0.5) / (length // 3) * np.pi / 2)
@@ -88,33 +86,41 @@ class LoudnessMeter:
         self.true_peak = 0.0
         self._kernel = _interpolation_kernel()
 
-    def feed(self, planes: "NDArray[np.float32]", peak: float) -> None:
-        """Take the next block, shape (channels, frames), contiguous, whose largest absolute sample is `peak`."""
+    def feed(self, planes: "NDArray[np.float32]", peak: float) -> "NDArray[np.float32]":
+        """Take the next block, shape (channels, frames), in any memory layout, whose largest absolute sample is `peak`.
+
+        Returns
+        -------
+        ndarray, shape (channels, frames)
+            The block with every channel contiguous. It is overwritten by the next call.
+        """
         self.sample_peak = max(self.sample_peak, peak)
+        if self._resampler is None:
+            planes = self._weigh(planes)
+        else:
+            planes = np.ascontiguousarray(planes)
+            self._weigh(self._resampler.resample_chunk(np.ascontiguousarray(planes.T)).T)
         if self._extras:
             self._measure_peak(planes, peak)
             self._measure_bands(planes)
-        if self._resampler is not None:
-            planes = np.ascontiguousarray(self._resampler.resample_chunk(np.ascontiguousarray(planes.T)).T)
-        self._weigh(planes)
+        return planes
 
-    def _weigh(self, planes: "NDArray[np.float32]") -> None:
-        data = np.concatenate([self._carry, planes], axis=1) if self._carry.shape[1] else planes
-        whole = data.shape[1] // CHUNK * CHUNK
-        for start in range(0, whole, CHUNK):
-            self._count(self._filter.filter(data[:, start : start + CHUNK]))
-        self._carry = data[:, whole:].copy()
-
-    def _count(self, weighted: "NDArray[np.float32]") -> None:
-        """Add the power of weighted samples to the steps they lie in."""
-        length = weighted.shape[1]
-        edges = np.arange(self.hop - self._filled, length, self.hop)
-        sums = np.add.reduceat(np.square(weighted, out=weighted), np.concatenate([[0], edges]), axis=1)
-        power = self._gains @ sums
-        power[0] += self._power
-        self._steps.append(power[:-1])
-        self._power = power[-1]
-        self._filled = (self._filled + length - 1) % self.hop + 1
+    def _weigh(self, planes: "NDArray[np.float32]") -> "NDArray[np.float32]":
+        """Lay samples behind those that wait and measure all whole chunks; return where they lie."""
+        chunk, waiting = self._weighted.chunk, self._samples[:, self._done : self._end]
+        left = waiting.shape[1]
+        end = left + planes.shape[1]
+        if end > self._samples.shape[1]:
+            self._samples = np.empty((len(planes), end + chunk), np.float32)
+        self._samples[:, :left] = waiting
+        placed = self._samples[:, left:end]
+        placed[:] = planes
+        self._done, self._end = 0, end
+        while self._end - self._done >= chunk:
+            power = self._weighted.measure(self._samples[:, self._done : self._done + chunk])
+            self._steps.append(self._gains @ power)
+            self._done += chunk
+        return placed
 
     def _measure_bands(self, planes: "NDArray[np.float32]") -> None:
         """Keep the mean power of a few frames, evenly spread over the block, in bands of 100 Hz."""
@@ -154,20 +160,19 @@ class LoudnessMeter:
     def finish(self) -> None:
         """Count what is left over; a last step that is more than half full counts, so that the track's end is not lost."""
         if self._resampler is not None:
-            rest = self._resampler.resample_chunk(np.zeros((0, len(self._gains)), np.float32), last=True)
-            self._weigh(np.ascontiguousarray(rest.T))
-        left = self._carry.shape[1]
+            self._weigh(self._resampler.resample_chunk(np.zeros((0, len(self._gains)), np.float32), last=True).T)
+        left = self._end - self._done
         if left:
-            padded = np.zeros((len(self._gains), CHUNK), np.float32)
-            padded[:, :left] = self._carry
-            self._count(self._filter.filter(padded)[:, :left])
-            self._carry = self._carry[:, :0]
-        if self._filled > self.hop // 2:
-            self._steps.append(np.array([self._power]))
+            padded = np.zeros((len(self._gains), self._weighted.chunk), np.float32)
+            padded[:, :left] = self._samples[:, self._done : self._end]
+            steps, rest = divmod(left, self._weighted.hop)
+            power = self._gains @ self._weighted.measure(padded)
+            self._steps.append(power[: steps + (rest > self._weighted.hop // 2)])
+            self._done = self._end
 
     def steps(self) -> "NDArray[np.float64]":
         """Return the weighted mean square of every 100 ms step."""
-        return np.concatenate(self._steps) / self.hop if self._steps else np.zeros(0)
+        return np.concatenate(self._steps) / self._weighted.hop if self._steps else np.zeros(0)
 
     def bands(self) -> "NDArray[np.float32]":
         """Return the mean power of all channels in bands of 100 Hz at the source's rate, a row for each block taken."""

@@ -6,7 +6,7 @@ the 22.05 kHz mono signal; what is kept is small: 40 mel bands a short frame and
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import scipy.fft
@@ -26,6 +26,8 @@ RHYTHM_FPS = SAMPLE_RATE / RHYTHM_HOP
 TONAL_FPS = SAMPLE_RATE / TONAL_HOP
 MEL_BANDS = 40
 MEL_LOW, MEL_HIGH = 30.0, 10800.0
+#: Bands that are computed together: with two sums, products as wide as the processor likes them.
+_PARTS = (slice(0, 22), slice(22, 36), slice(36, MEL_BANDS))
 #: Range of spectral peaks, Hz: below, bins are too wide for semitones; above, partials blur the chroma.
 PEAK_LOW, PEAK_HIGH = 40.0, 2000.0
 #: A peak stands this far (natural log of magnitude) over the mean of the 61 bins round it.
@@ -33,6 +35,8 @@ _PEAK_PROMINENCE = 0.7
 _WHITEN_BINS = 61
 #: Rhythm frames (6 minutes) by which the array of mel bands grows.
 _GROWTH = 1 << 15
+#: Samples before a block that its first frames may need.
+_HISTORY = TONAL_FRAME
 #: Samples a value of the drawn waveform's raw envelope.
 ENVELOPE_HOP = 1024
 
@@ -76,9 +80,20 @@ def mel_edges(bands: int = MEL_BANDS, low: float = MEL_LOW, high: float = MEL_HI
     return np.asarray(700 * np.expm1(mel / 1127))
 
 
+class _Part(NamedTuple):
+    """Some neighbouring mel bands: the bins they lie in, and the matrix from these bins' power to them and to two sums."""
+
+    bins: slice
+    bands: slice
+    matrix: "NDArray[np.float32]"
+
+
 @lru_cache(maxsize=1)
-def _rhythm_projection() -> "NDArray[np.float32]":
-    """Return the (513, 42) matrix that turns a power frame into mel bands, its sum, and its sum weighted by frequency."""
+def _rhythm_projection() -> tuple[_Part, ...]:
+    """Return the matrices that turn a power frame into mel bands, its sum, and its sum weighted by frequency.
+
+    Most of one matrix would be zeros. The last two columns of each part hold the bins that no part before has counted.
+    """
     frequency = np.arange(RHYTHM_FRAME // 2 + 1) * SAMPLE_RATE / RHYTHM_FRAME
     edge = mel_edges()
     rise = (frequency - edge[:-2, None]) / np.diff(edge)[:-1, None]
@@ -88,7 +103,15 @@ def _rhythm_projection() -> "NDArray[np.float32]":
     for band in np.flatnonzero(bank.sum(axis=1) < 1e-3):
         bank[band, round(edge[band + 1] * RHYTHM_FRAME / SAMPLE_RATE)] = 1.0
     bank /= bank.sum(axis=1, keepdims=True)
-    return np.concatenate([bank, np.ones((1, len(frequency))), frequency[None]]).T.astype(np.float32).copy()
+    parts, counted = [], 0
+    for bands in _PARTS:
+        used = np.flatnonzero(bank[bands].any(axis=0))
+        first, end = min(counted, int(used[0])), len(frequency) if bands.stop == MEL_BANDS else int(used[-1]) + 1
+        matrix = np.concatenate([bank[bands, first:end], np.ones((1, end - first)), frequency[None, first:end]]).T.copy()
+        matrix[: counted - first, -2:] = 0.0
+        parts.append(_Part(slice(first, end), bands, matrix.astype(np.float32)))
+        counted = end
+    return tuple(parts)
 
 
 @lru_cache(maxsize=4)
@@ -100,20 +123,23 @@ def hann(length: int) -> "NDArray[np.float32]":
 def frame_view(signal: "NDArray[np.float32]", length: int, hop: int) -> "NDArray[np.float32]":
     """Return overlapping frames of a contiguous signal as a read-only view, shape (count, length)."""
     count = 1 + (len(signal) - length) // hop
-    step = signal.strides[0]
-    return np.lib.stride_tricks.as_strided(signal, (count, length), (step * hop, step), writeable=False)
+    step = signal.itemsize
+    # As stride_tricks.as_strided, in a tenth of the time.
+    view: NDArray[np.float32] = np.ndarray((count, length), signal.dtype, signal, 0, (step * hop, step))
+    view.flags.writeable = False
+    return view
 
 
 class SpectraBuilder:
     """Takes the 22.05 kHz mono signal in pieces of any size and builds `Spectra`."""
 
     def __init__(self) -> None:
-        self._pending: list[NDArray[np.float32]] = []
-        self._pending_length = 0
-        # Half a frame of zeros in front centres rhythm frame 0 on the first sample.
-        self._rhythm_tail = np.zeros(RHYTHM_FRAME // 2, np.float32)
-        self._tonal_tail = np.zeros(0, np.float32)
-        self._envelope_tail = np.zeros(0, np.float32)
+        #: The last samples of the blocks before, and the block that is being filled. Zeros before the first sample centre rhythm
+        #: frame 0 on it.
+        self._samples = np.zeros(_HISTORY + BLOCK, np.float32)
+        self._filled = 0
+        #: How many samples before the block the next frames begin.
+        self._rhythm_left, self._tonal_left = RHYTHM_FRAME // 2, 0
         self._bands = np.empty((0, MEL_BANDS + 2), np.float32)
         self._band_count = 0
         self._peaks: list[tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], NDArray[np.int32]]] = []
@@ -123,27 +149,23 @@ class SpectraBuilder:
 
     def feed(self, signal: "NDArray[np.float32]") -> None:
         """Take the next piece of signal."""
-        if not len(signal):
-            return
-        self._pending.append(signal)
-        self._pending_length += len(signal)
-        if self._pending_length >= BLOCK:
-            data = np.concatenate(self._pending)
-            whole = len(data) // BLOCK * BLOCK
-            for start in range(0, whole, BLOCK):
-                self._process(data[start : start + BLOCK])
-            self._pending = [data[whole:].copy()]
-            self._pending_length = len(data) - whole
+        while len(signal):
+            count = min(len(signal), BLOCK - self._filled)
+            start = _HISTORY + self._filled
+            self._samples[start : start + count] = signal[:count]
+            signal = signal[count:]
+            self._filled += count
+            if self._filled == BLOCK:
+                self._process()
 
     def finish(self) -> Spectra:
         """Process what is left and return the result."""
-        if self._pending_length:
-            self._process(np.concatenate(self._pending))
-        self._rhythm(np.concatenate([self._rhythm_tail, np.zeros(RHYTHM_FRAME // 2, np.float32)]))
+        if self._filled:
+            self._process()
+        rest = self._samples[:_HISTORY]
+        self._rhythm(np.concatenate([rest[_HISTORY - self._rhythm_left :], np.zeros(RHYTHM_FRAME // 2, np.float32)]))
         if not self._tonal_count:
-            self._tonal(np.pad(self._tonal_tail, (0, max(0, TONAL_FRAME - len(self._tonal_tail)))))
-        if len(self._envelope_tail):
-            self._envelope.append(np.abs(self._envelope_tail).max(keepdims=True))
+            self._tonal(np.pad(rest[_HISTORY - self._tonal_left :], (0, TONAL_FRAME - self._tonal_left)))
         bands = self._bands
         bands.resize((self._band_count, MEL_BANDS + 2), refcheck=False)
         self._bands = np.empty((0, MEL_BANDS + 2), np.float32)
@@ -164,42 +186,50 @@ class SpectraBuilder:
             samples=self.samples,
         )
 
-    def _process(self, block: "NDArray[np.float32]") -> None:
-        self.samples += len(block)
-        data = np.concatenate([self._rhythm_tail, block])
-        self._rhythm_tail = self._rhythm(data)
-        data = np.concatenate([self._tonal_tail, block])
-        self._tonal_tail = self._tonal(data)
-        data = np.concatenate([self._envelope_tail, block]) if len(self._envelope_tail) else block
-        whole = len(data) // ENVELOPE_HOP * ENVELOPE_HOP
-        pieces = data[:whole].reshape(-1, ENVELOPE_HOP)
+    def _process(self) -> None:
+        """Measure the block as far as it is filled; all but the last are full."""
+        count, self._filled = self._filled, 0
+        self.samples += count
+        end = _HISTORY + count
+        self._rhythm_left = self._rhythm(self._samples[_HISTORY - self._rhythm_left : end])
+        self._tonal_left = self._tonal(self._samples[_HISTORY - self._tonal_left : end])
+        block = self._samples[_HISTORY:end]
+        pieces = block[: count // ENVELOPE_HOP * ENVELOPE_HOP].reshape(-1, ENVELOPE_HOP)
         if len(pieces):
             self._envelope.append(np.maximum(pieces.max(axis=1), -pieces.min(axis=1)))
-        self._envelope_tail = data[whole:].copy()
+        if count % ENVELOPE_HOP:
+            self._envelope.append(np.abs(block[-(count % ENVELOPE_HOP) :]).max(keepdims=True))
+        self._samples[:_HISTORY] = self._samples[count : count + _HISTORY].copy()
 
-    def _rhythm(self, data: "NDArray[np.float32]") -> "NDArray[np.float32]":
+    def _rhythm(self, data: "NDArray[np.float32]") -> int:
+        """Measure all whole short frames; return how many samples are left for the next."""
         if len(data) < RHYTHM_FRAME:
-            return data
+            return len(data)
         frames = frame_view(data, RHYTHM_FRAME, RHYTHM_HOP)
-        spectrum = scipy.fft.rfft(frames * hann(RHYTHM_FRAME), axis=1)
+        spectrum = scipy.fft.rfft(frames * hann(RHYTHM_FRAME), axis=1, overwrite_x=True)
         power = spectrum.real**2
         power += spectrum.imag**2
         # One array that grows in place: pieces put together at the end would need twice the memory.
         end = self._band_count + len(frames)
         if end > len(self._bands):
             self._bands.resize((end + _GROWTH, MEL_BANDS + 2), refcheck=False)
-        self._bands[self._band_count : end] = power @ _rhythm_projection()
+        out = self._bands[self._band_count : end]
+        out[:, MEL_BANDS:] = 0.0
+        for part in _rhythm_projection():
+            found = power[:, part.bins] @ part.matrix
+            out[:, part.bands] = found[:, :-2]
+            out[:, MEL_BANDS:] += found[:, -2:]
         self._band_count = end
-        return data[len(frames) * RHYTHM_HOP :].copy()
+        return len(data) - len(frames) * RHYTHM_HOP
 
-    def _tonal(self, data: "NDArray[np.float32]") -> "NDArray[np.float32]":
-        """Find the spectral peaks of long frames.
+    def _tonal(self, data: "NDArray[np.float32]") -> int:
+        """Find the spectral peaks of all whole long frames; return how many samples are left for the next.
 
         Magnitudes are whitened by their own running mean over 61 bins (in log), so that a loud bass does not outweigh the
         chords; a peak's frequency comes from a parabola through three log magnitudes (Smith & Serra 1987).
         """
         if len(data) < TONAL_FRAME:
-            return data
+            return len(data)
         frames = frame_view(data, TONAL_FRAME, TONAL_HOP)
         low, high = int(PEAK_LOW * TONAL_FRAME / SAMPLE_RATE), int(PEAK_HIGH * TONAL_FRAME / SAMPLE_RATE)
         spectrum = np.abs(scipy.fft.rfft(frames * hann(TONAL_FRAME), axis=1)[:, low:high])
@@ -210,15 +240,15 @@ class SpectraBuilder:
         total = np.cumsum(padded, axis=1)
         white = log - (total[:, _WHITEN_BINS:] - total[:, :-_WHITEN_BINS]) / np.float32(_WHITEN_BINS)
         inner = white[:, 1:-1]
-        is_peak = (inner > white[:, :-2]) & (inner >= white[:, 2:]) & (inner > _PEAK_PROMINENCE)
-        row, column = np.nonzero(is_peak)
-        column += 1
-        left, middle, right = log[row, column - 1], log[row, column], log[row, column + 1]
+        is_peak = np.zeros(white.shape, bool)
+        is_peak[:, 1:-1] = (inner > white[:, :-2]) & (inner >= white[:, 2:]) & (inner > _PEAK_PROMINENCE)
+        # Flat places: taking by rows and columns needs twice the time.
+        place = np.flatnonzero(is_peak)
+        row, column = np.divmod(place, np.intp(white.shape[1]))
+        left, middle, right = (log.ravel().take(place + k) for k in (-1, 0, 1))
         shift = 0.5 * (left - right) / np.minimum(left - 2 * middle + right, np.float32(-1e-6))
         frequency = (column + low + np.clip(shift, -0.5, 0.5)) * np.float32(SAMPLE_RATE / TONAL_FRAME)
-        magnitude = spectrum[row, column]
-        self._peaks.append(
-            (frequency.astype(np.float32), white[row, column], magnitude, (row + self._tonal_count).astype(np.int32))
-        )
+        frame = (row + self._tonal_count).astype(np.int32)
+        self._peaks.append((frequency.astype(np.float32), white.ravel().take(place), spectrum.ravel().take(place), frame))
         self._tonal_count += len(frames)
-        return data[len(frames) * TONAL_HOP :].copy()
+        return len(data) - len(frames) * TONAL_HOP

@@ -160,7 +160,7 @@ def _describe(power: "NDArray[np.float32]") -> "NDArray[np.float32]":
         cepstrum.std(axis=1),
         np.log(strength + np.float32(0.1)).reshape(len(power), -1),
         correlation[:, first, second],
-        (unit**3).mean(axis=1),
+        (unit * unit * unit).mean(axis=1),
         _skewness(flux)[:, None],
         flux.mean(axis=1, keepdims=True),
         # Frames 6 dB under the block's mean: the pauses of speech.
@@ -173,7 +173,7 @@ def _describe(power: "NDArray[np.float32]") -> "NDArray[np.float32]":
 
 def _skewness(x: "NDArray[np.float32]") -> "NDArray[np.float32]":
     centred = x - x.mean(axis=1, keepdims=True)
-    return np.asarray((centred**3).mean(axis=1) / (centred.std(axis=1) + np.float32(1e-3)) ** 3)
+    return np.asarray((centred * centred * centred).mean(axis=1) / (centred.std(axis=1) + np.float32(1e-3)) ** 3)
 
 
 @lru_cache(maxsize=1)

@@ -88,10 +88,11 @@ def _chroma(signal: "NDArray[np.float32]") -> "NDArray[np.float64]":
     step = signal.strides[0]
     frames = np.lib.stride_tricks.as_strided(signal, (count, FRAME), (step * HOP, step), writeable=False)
     chroma = np.empty((count, 12))
-    for begin in range(0, count, 64):
-        spectrum = scipy.fft.rfft(frames[begin : begin + 64] * window, axis=1)[:, first:end]
+    # As many at once as stay in the cache.
+    for begin in range(0, count, 16):
+        spectrum = scipy.fft.rfft(frames[begin : begin + 16] * window, axis=1, overwrite_x=True)[:, first:end]
         power = spectrum.real**2 + spectrum.imag**2
-        chroma[begin : begin + 64] = power.astype(np.float64) @ classes
+        chroma[begin : begin + 16] = power.astype(np.float64) @ classes
     # Frames are twice as long as Chromaprint's: four times its energy.
     return chroma / 4
 

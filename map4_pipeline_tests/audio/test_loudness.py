@@ -8,7 +8,7 @@ import pytest
 import scipy.signal
 
 from map4_pipeline.audio import analyse
-from map4_pipeline.audio.k_weighting import CHUNK, KWeighting, biquads
+from map4_pipeline.audio.k_weighting import KWeightedPower, biquads
 from map4_pipeline.audio.loudness import LoudnessMeter, integrated_loudness, loudness_range
 from map4_pipeline_tests.audio import sound
 
@@ -103,20 +103,30 @@ def test_the_standards_own_coefficients() -> None:
     assert a2 == pytest.approx([1, -1.99004745483398, 0.99007225036621], abs=1e-6)
 
 
-@pytest.mark.parametrize("rate", [8000, 44100, 192000])
-def test_products_filter_as_the_recursion_does(rate: int) -> None:
-    """Rows, groups and chunks leave no seam, and single precision costs nothing: noise, and the deepest bass."""
-    count = 6 * CHUNK
-    noise = np.random.default_rng(3).standard_normal(count)
-    bass = np.sin(2 * np.pi * 20 * np.arange(count) / rate)
-    signal = np.stack([noise, bass]).astype(np.float32)
-    weighting = KWeighting(rate, 2)
-    found = np.concatenate([weighting.filter(signal[:, k : k + CHUNK]).copy() for k in range(0, count, CHUNK)], axis=1)
+@pytest.mark.parametrize("rate", [8000, 11025, 44056, 44100, 48000, 192000])
+def test_products_measure_what_the_recursion_does(rate: int) -> None:
+    """Rows, groups and chunks leave no seam, and neither single precision nor what is left out costs anything that shows."""
+    weighted = KWeightedPower(rate, 5)
+    assert weighted.hop == pytest.approx(rate / 10, abs=1.5)
+    count = 3 * weighted.chunk
+    time = np.arange(count) / rate
+    tones = [np.sin(2 * np.pi * hertz * time) for hertz in (20, 200, 0.17 * rate, 0.45 * rate)]
+    signal = np.stack([np.random.default_rng(3).standard_normal(count), *tones]).astype(np.float32)
+    pieces = [weighted.measure(signal[:, k : k + weighted.chunk]) for k in range(0, count, weighted.chunk)]
     expected = signal.astype(np.float64)
     for b, a in biquads(rate):
         expected = scipy.signal.lfilter(b, a, expected, axis=1)
-    error = np.sqrt(((found - expected) ** 2).mean(axis=1) / (expected**2).mean(axis=1))
-    assert (error < 1e-3).all()  # 60 dB under the signal: 0.00001 LU
+    expected = (expected**2).reshape(5, -1, weighted.hop).sum(axis=2)
+    error = 10 * np.log10(np.concatenate(pieces, axis=1) / expected)
+    assert np.abs(error).max() < 0.005  # LU, in any 100 ms
+
+
+def test_what_the_weighting_takes_out_leaves_nothing() -> None:
+    """A constant has no loudness, whatever rounding does to the difference of two large sums."""
+    weighted = KWeightedPower(44100, 1)
+    power = np.concatenate([weighted.measure(np.full((1, weighted.chunk), 0.5, np.float32))[0] for _ in range(2)])
+    assert power.min() >= 0
+    assert 10 * np.log10(power[-1] / weighted.hop + 1e-20) < -60
 
 
 def test_deep_bass(tmp_path: Path) -> None:
