@@ -15,6 +15,7 @@ from map4_pipeline.audio.beat_grid import COHERENT, fit_grid
 from map4_pipeline.audio.beat_model import probabilities
 from map4_pipeline.audio.events import STRUCK
 from map4_pipeline.audio.model import TempoSpan
+from map4_pipeline.audio.rhythm import compressed
 from map4_pipeline.audio.spectra import RHYTHM_FPS
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def band_flux(mel: "NDArray[np.float32]") -> "NDArray[np.float32]":
     flux = np.zeros_like(power)
     for start in range(0, len(power), _CHUNK):
         begin = max(0, start - 2)
-        log = np.log1p(power[begin : start + _CHUNK] * scale)
+        log = compressed(power[begin : start + _CHUNK], scale)
         rise = log[2:] - log[:-2]
         flux[begin + 1 : begin + 1 + len(rise)] = np.maximum(rise, 0)
     flux /= flux.mean(axis=0, dtype=np.float64).astype(np.float32) + np.float32(1e-6)

@@ -53,7 +53,7 @@ def onset_strength(mel: "NDArray[np.float32]") -> Onsets:
     coarse = np.zeros((count // DECIMATION, _FOLLOWED.stop), np.float32)
     for start in range(0, count, _CHUNK):
         begin, end = max(0, start - BEFORE), min(count, start + _CHUNK)
-        log = np.log1p(mel[begin : end + AFTER] * scale)
+        log = compressed(mel[begin : end + AFTER], scale)
         # At the ends of the track, the frame at the end stands for what lies beyond.
         missing = (BEFORE - (start - begin), end + AFTER - min(count, end + AFTER))
         padded = np.pad(log, (missing, (0, 0)), mode="edge")
@@ -73,6 +73,13 @@ def onset_strength(mel: "NDArray[np.float32]") -> Onsets:
         high[target] = flux[:, HIGH_BANDS].mean(axis=1)
     events[:, STRUCK:] = changes(coarse, count)
     return Onsets(full, low, high, events)
+
+
+def compressed(power: "NDArray[np.float32]", scale: "NDArray[np.float32] | np.float32") -> "NDArray[np.float32]":
+    """Return log(1 + scale * power). Not by log1p, which takes five times as long; what it does better is below 1e-7."""
+    out = power * scale
+    out += np.float32(1)
+    return np.asarray(np.log(out, out=out))
 
 
 def normalised(envelope: "NDArray[np.float32]", seconds: float = 1.0) -> "NDArray[np.float32]":
