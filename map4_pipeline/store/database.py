@@ -147,6 +147,11 @@ def explain(error: Exception, url: URL | str) -> str:
 
 
 _ADVICE = (
+    (
+        r"certificate verify failed|server certificate for|root certificate file",
+        "The server's certificate is not of the CA that sslrootcert names, or not for this host.",
+    ),
+    (r"no encryption|SSL off", "Add ?sslmode=verify-full&sslrootcert=/path/to/ca.pem to DATABASE_URL."),
     (r"password authentication failed|no password supplied", "Check user and password in DATABASE_URL."),
     (r"could not translate host name|Name or service not known", "Check the host in DATABASE_URL."),
     (r"database .* does not exist", "Create it (CREATE DATABASE), or name another one in DATABASE_URL."),

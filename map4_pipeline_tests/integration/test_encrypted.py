@@ -121,9 +121,9 @@ def test_postgresql_is_reached_encrypted_and_only_if_it_is_the_right_one(
         told = Program(home, right).run("db", "dump")
         assert told.code == 0, told.all
         for refused, reason in (
-            (f"{plain}?sslmode=verify-full&sslrootcert={stranger.authority}", "certificate"),
-            (f"{plain}?sslmode=disable", "no encryption"),
-            (right.replace("@127.0.0.1:", "@127.0.0.2:"), "127.0.0.2"),
+            (f"{plain}?sslmode=verify-full&sslrootcert={stranger.authority}", "is not of the CA"),
+            (f"{plain}?sslmode=disable", "Add .sslmode=verify-full"),
+            (right.replace("@127.0.0.1:", "@other.example:") + "&hostaddr=127.0.0.1", "or not for this host"),
         ):
             monkeypatch.setenv("DATABASE_URL", refused)
             with pytest.raises(InfrastructureError, match=reason) as error:
