@@ -438,19 +438,20 @@ def test_what_the_image_copies_is_there_and_not_ignored() -> None:
 def test_compose_is_closed_by_default() -> None:
     compose = load_yaml("docker-compose.yml")
     services = compose["services"]
-    assert set(services) == {"postgres", "redis", "migrate", "code", "daemon", "webserver"}
+    assert set(services) == {"postgres", "redis", "migrate", "code", "daemon", "webserver", "web"}
     ports = {name: service["ports"] for name, service in services.items() if "ports" in service}
-    assert list(ports) == ["webserver"]
-    assert all(port.startswith("127.0.0.1:") for port in ports["webserver"])
+    assert list(ports) == ["webserver", "web"]
+    assert all(port.startswith("127.0.0.1:") for published in ports.values() for port in published)
     assert compose["networks"]["inside"] == {"internal": True}
     assert services["postgres"]["networks"] == ["inside"]
-    for name in ("migrate", "code", "daemon", "webserver"):
+    for name in ("migrate", "code", "daemon", "webserver", "web"):
         service = services[name]
         assert service["user"] == "1000:1000", name
         assert service["read_only"] is True, name
         assert service["cap_drop"] == ["ALL"], name
         assert service["image"] == "map4:latest", name
-    assert "${MUSIC_DIR:-./demo-library}:/music:ro" in services["code"]["volumes"]
+    for name in ("code", "web"):
+        assert "${MUSIC_DIR:-./demo-library}:/music:ro" in services[name]["volumes"]
 
 
 def test_compose_starts_in_order_and_watches_health() -> None:
@@ -467,6 +468,7 @@ def test_compose_starts_in_order_and_watches_health() -> None:
         "code": {"migrate": "service_completed_successfully", "redis": "service_healthy"},
         "daemon": {"migrate": "service_completed_successfully", "code": "service_healthy"},
         "webserver": {"migrate": "service_completed_successfully", "code": "service_healthy"},
+        "web": {"migrate": "service_completed_successfully", "redis": "service_healthy"},
     }
     assert {
         name: {other: rule["condition"] for other, rule in service["depends_on"].items()}
@@ -508,7 +510,7 @@ def test_the_deployed_instance_finds_the_code_and_the_database() -> None:
     assert f'"-p", "{server["port"]}"' in command
     instance = load_yaml("deploy/dagster.yaml")
     variable = instance["storage"]["custom"]["config"]["postgres_url"]["env"]
-    for name in ("migrate", "code", "daemon", "webserver"):
+    for name in ("migrate", "code", "daemon", "webserver", "web"):
         assert compose["services"][name]["environment"][variable].endswith("/map4_dagster")
     assert "CREATE DATABASE map4_dagster" in (ROOT / "deploy" / "postgres" / "10-dagster.sql").read_text(encoding="utf-8")
     # Where the deployed instance does not have to differ, it is the one that everybody runs and tests.
