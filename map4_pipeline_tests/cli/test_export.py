@@ -26,8 +26,9 @@ from map4_pipeline.cli.main import run
 from map4_pipeline.store import exports
 original = exports.run_export
 def ended(done, total):
-    print(os.listdir(os.path.dirname(sys.argv[-1])), flush=True)
-    os.kill(os.getpid(), signal.SIGTERM)
+    if found := os.listdir(os.path.dirname(sys.argv[-1])):
+        print(found, flush=True)
+        os.kill(os.getpid(), signal.SIGTERM)
 exports.run_export = lambda *arguments, progress, **more: original(*arguments, progress=ended, **more)
 run()
 """
