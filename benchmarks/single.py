@@ -83,7 +83,7 @@ class Server:
             self.library = register_library(conn, library).id
             create_user(conn, "bench", "admin", password_hash=hash_password(_PASSWORD), library_ids=None)
         command = [sys.executable, "-m", "map4_pipeline.cli.main", "serve", "--port", "0"]
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         assert self._process.stdout is not None
         url = next(word for line in self._process.stdout for word in line.split() if word.startswith("http"))
         self.client = httpx.Client(base_url=url, timeout=60)
