@@ -55,8 +55,13 @@ def running(commands: dict[int, list[str]], folder: Path, env: dict[str, str]) -
     processes: dict[int, subprocess.Popen[bytes]] = {}
     try:
         for port, command in commands.items():
+            # A home for each: two that begin at the same moment would make the same tables.
+            home = folder / f"home-{port}"
+            home.mkdir()
+            (home / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
+            own = {**env, "DAGSTER_HOME": str(home)}
             with (folder / f"{port}.log").open("wb") as output:
-                processes[port] = subprocess.Popen(command, stdout=output, stderr=output, env=env, stdin=subprocess.DEVNULL)
+                processes[port] = subprocess.Popen(command, stdout=output, stderr=output, env=own, stdin=subprocess.DEVNULL)
         for port, process in processes.items():
             wait_for(commands[port][0], lambda port=port, it=process: it.poll() is not None or answers(port), SECONDS)  # type: ignore[misc]
             assert process.poll() is None, (folder / f"{port}.log").read_text()
@@ -104,10 +109,8 @@ def ports() -> Ports:
 @pytest.fixture
 def env(tmp_path: Path, certificate: Certificate, ports: Ports) -> dict[str, str]:
     """The environment of the servers: as docs/deployment.md says, and nothing of this machine's."""
-    (tmp_path / "dagster").mkdir()
-    (tmp_path / "dagster" / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("DAGSTER_", "MAP4_"))}
-    kept |= {"DAGSTER_HOME": str(tmp_path / "dagster"), "DAGSTER_DISABLE_TELEMETRY": "1", "HOME": str(tmp_path)}
+    kept |= {"DAGSTER_DISABLE_TELEMETRY": "1", "HOME": str(tmp_path)}
     kept |= {"XDG_CONFIG_HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path)}
     return kept | {
         "MAP4_SITE": f"localhost:{ports.site}", "MAP4_TLS_FILES": f"{certificate.certificate} {certificate.key}",
