@@ -96,6 +96,8 @@ def years(statistics: LibraryStatistics) -> Series:
 def _top(counts: Mapping[str, int], limit: int, extra: int = 0) -> Series:
     """Return the largest names, and the rest as one last bar."""
     ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    if len(ranked) == limit + 1 and not extra:
+        limit += 1  # the one that is left has a name, and takes no more room with it
     top, rest = ranked[:limit], ranked[limit:]
     names = [text.one_line(name, 200) for name, _ in top]
     tracks = [amount for _, amount in top]
