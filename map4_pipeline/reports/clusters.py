@@ -148,7 +148,8 @@ def _points(values: "Array") -> "Array":
     from map4_pipeline.hamms import WEIGHTS
     from map4_pipeline.hamms.similarity import COLUMNS, embed_table
 
-    points = embed_table(values).astype(np.float64)
+    # Without the columns of trust: they are no places.
+    points = embed_table(values)[:, : len(COLUMNS)].astype(np.float64)
     known = np.isfinite(points)
     means = np.where(known, points, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
     return np.where(known, points, means) * np.sqrt([WEIGHTS[name] for name in COLUMNS])
