@@ -88,6 +88,8 @@ class Cache:
         self._hits: dict[str, int] = {}
         self._misses: dict[str, int] = {}
         self._errors = self._skipped = 0
+        #: Of the few keys of sums over the library.
+        self._makers: dict[str, threading.Lock] = {}
         self._on_lookup: Callable[[str, bool], None] = lambda kind, hit: None
         self._on_error: Callable[[], None] = lambda: None
 
@@ -136,14 +138,33 @@ class Cache:
             every correction would have everybody else work out anew.
         """
         kept = self.get(key)
-        if isinstance(kept, dict) and "value" in kept and (kept.get("version") == version or _is_young(kept, tolerance)):
+        if _will_do(kept, version, tolerance):
             self._count(self._hits, key)
             value: T = kept["value"]
             return value
+        if tolerance:
+            # Everybody asks for sums at once when they have become old: one makes them, the others wait for that.
+            asked = time.time()
+            with self._making(key):
+                kept = self.get(key)
+                # However long it took: what was begun after the question is an answer to it.
+                if _will_do(kept, version, max(tolerance, time.time() - asked)):
+                    self._count(self._hits, key)
+                    return kept["value"]  # type: ignore[no-any-return]
+                return self._made(key, version, seconds, make, at=time.time())
+        return self._made(key, version, seconds, make)
+
+    def _made(self, key: str, version: str, seconds: int, make: Callable[[], T], at: float | None = None) -> T:
+        """Make a value and keep it; `at` is the moment from which its age counts, before it is made."""
         self._count(self._misses, key)
         value = make()
-        self.put(key, {"version": version, "value": value} | ({"at": time.time()} if tolerance else {}), seconds)
+        self.put(key, {"version": version, "value": value} | ({} if at is None else {"at": at}), seconds)
         return value
+
+    def _making(self, key: str) -> threading.Lock:
+        """Return the lock of whoever makes the value of a key in this process."""
+        with self._lock:
+            return self._makers.setdefault(key, threading.Lock())
 
     # -------------------------------------------------------------- plain values
     def get(self, key: str) -> Any:
@@ -287,6 +308,11 @@ def export_key(job_id: str) -> str:
 def batch_key(job_id: str) -> str:
     """Return the key of a batch job's state."""
     return f"batch:{job_id}"
+
+
+def _will_do(kept: Any, version: str, tolerance: float) -> bool:
+    """Return whether what a key holds may be given for a version."""
+    return isinstance(kept, dict) and "value" in kept and (kept.get("version") == version or _is_young(kept, tolerance))
 
 
 def _is_young(kept: dict[str, Any], tolerance: float) -> bool:

@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -366,3 +367,21 @@ def test_sums_may_be_some_seconds_old_where_their_reader_allows_it(cache: Cache)
     assert read("2", 0.0) == 1, "who allows nothing gets what is true now"
     assert read("3", 60.0) == 2, "and it says nothing of when it was made"
     assert read("4", 1e-9) == 3
+
+
+def test_what_many_ask_for_at_once_is_made_once(cache: Cache) -> None:
+    together = threading.Barrier(8)
+    made: list[int] = []
+
+    def make() -> int:
+        made.append(1)
+        time.sleep(0.2)  # long enough for the others to ask
+        return len(made)
+
+    def read(number: int) -> int:
+        together.wait()
+        return cache.through("stats:test", str(number), 60, make, tolerance=60.0)
+
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(read, range(8)))
+    assert found == [1] * 8
