@@ -119,8 +119,8 @@ class Envelope:
 
 
 def route_of(scope: MutableMapping[str, Any]) -> str:
-    """Return the pattern of the route that serves a request; one name for all addresses that lead nowhere."""
-    path = getattr(scope.get("route"), "path", None)
+    """Return the pattern of the route that serves a request, as the API's description writes it; one name for no route."""
+    path = getattr(scope.get("route"), "path_format", None) or getattr(scope.get("route"), "path", None)
     if path is None and scope["path"].startswith("/static/"):
         return "/static"
     return path or "(no route)"

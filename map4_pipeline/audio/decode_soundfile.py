@@ -112,6 +112,7 @@ class SoundFileStream:
 
     def blocks(self) -> "Iterator[NDArray[np.float32]]":
         """Yield (frames, channels) float32 blocks to the end of the stream."""
+        nothing_yet = True
         while True:
             try:
                 with self._quiet():
@@ -119,7 +120,10 @@ class SoundFileStream:
             except (soundfile.LibsndfileError, RuntimeError) as error:
                 raise AudioError("damaged", f"The audio cannot be decoded to its end: {_reason(error)}.") from None
             if not len(block):
+                if nothing_yet and self.declared_frames:
+                    raise AudioError("damaged", "The header announces music, and none follows.")
                 return
+            nothing_yet = False
             yield block
 
     def close(self) -> None:

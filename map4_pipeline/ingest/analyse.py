@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError, OperationalError, StatementError
+from sqlalchemy.exc import DBAPIError, OperationalError, PendingRollbackError, StatementError
 
 from map4_pipeline.ingest.columns import feature_columns, fingerprint_columns
 from map4_pipeline.ingest.limits import NO_LIMITS, Limits
@@ -164,7 +164,8 @@ class _Run:
                 raise
             finally:
                 # The connection lives on in its pool, and with it every lock that an early end has left.
-                with contextlib.suppress(DBAPIError):
+                # One that is lost has lost its locks.
+                with contextlib.suppress(DBAPIError, PendingRollbackError):
                     locks.release_directories(lock_conn)
         self.summary.effort.stop()
         return self.summary
