@@ -100,7 +100,7 @@ def test_a_killed_run_is_finished_by_the_next_and_little_is_done_twice(
     assert [row["status"] for row in rows(engine, "SELECT status FROM scans ORDER BY id")] == ["failed", "completed"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.chaos)])
 def test_a_command_that_is_told_to_stop_says_so_and_leaves_nothing_behind(
     program: Program, engine: Engine, settings: Settings, folder: Path, number: signal.Signals
 ) -> None:
@@ -125,6 +125,7 @@ def test_a_command_that_is_told_to_stop_says_so_and_leaves_nothing_behind(
     assert value(engine, "SELECT sum(decodes) FROM scans") <= FILES + 64
 
 
+@pytest.mark.chaos
 def test_a_lost_database_connection_ends_the_command_with_a_sentence_and_the_next_finishes(
     program: Program, engine: Engine, settings: Settings, folder: Path, postgres_server: PostgresForTests
 ) -> None:

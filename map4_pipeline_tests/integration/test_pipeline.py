@@ -116,6 +116,7 @@ def job_runs(instance: DagsterInstance) -> list[str]:
     return [run.job_name for run in reversed(list(instance.get_runs()))]
 
 
+@pytest.mark.slow
 def test_a_first_import_comes_in_chunks_and_scattered_changes_in_one_run(
     program: Program, engine: Engine, settings: Settings, tmp_path: Path
 ) -> None:

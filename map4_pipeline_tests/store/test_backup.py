@@ -136,6 +136,7 @@ def test_the_newest_are_kept(settings: Settings) -> None:
     assert rotate(folder, 1) == [folder / name for name in left[:-2]]
 
 
+@pytest.mark.own_postgres
 @pytest.mark.skipif(system_programs() is None, reason="the system has no PostgreSQL (Debian: apt-get install postgresql)")
 def test_from_an_older_server_to_the_embedded_one_and_back(home: Path) -> None:
     with system_server() as old, old.database() as source:
@@ -184,6 +185,7 @@ def test_a_dump_of_a_newer_map4_is_refused_before_anything_is_changed(
     assert current(engine) == schema.HEAD_REVISION
 
 
+@pytest.mark.own_postgres
 @pytest.mark.skipif(system_programs() is None, reason="the system has no PostgreSQL (Debian: apt-get install postgresql)")
 def test_the_embedded_server_over_a_major_upgrade(home: Path, tmp_path: Path) -> None:
     """As docs/operations.md says: a MAP4 that brought an older PostgreSQL, and then this one."""
