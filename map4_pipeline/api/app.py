@@ -106,7 +106,7 @@ def create_app(
 
     async def defect(request: Request, error: Exception) -> Response:
         event(_log, logging.ERROR, "a defect", exc_info=error, method=request.method, route=route_of(request.scope))
-        detail = "MAP4 has a defect here. Please report it with the number in `instance`; the log has the rest."
+        detail = "MAP4 has a defect here. Please report it with the number of the request; the log has the rest."
         return problems.respond(request, problems.Problem(500, "defect", detail))
 
     app.add_exception_handler(Exception, defect)

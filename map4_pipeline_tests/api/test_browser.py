@@ -142,6 +142,16 @@ def test_a_tempo_is_confirmed_corrected_and_taken_back(page: "Page", engine: Eng
     page.get_by_text("None. Every tempo").wait_for()
 
 
+def test_a_click_on_the_waveform_leads_the_player_there(page: "Page", shelf: dict[str, int]) -> None:
+    enter(page)
+    page.goto(f"/tracks/{shelf['Alpha']}")
+    form = page.locator(".wave svg")
+    box = form.bounding_box()
+    assert box is not None
+    form.click(position={"x": box["width"] * 3 / 4, "y": 20})
+    assert float(page.locator(".playhead").get_attribute("x1") or 0) == pytest.approx(750, abs=5)
+
+
 def test_a_set_is_built_and_put_in_another_order_by_keys_and_by_mouse(page: "Page", engine: Engine) -> None:
     enter(page)
     page.goto("/playlists/build")
@@ -198,7 +208,7 @@ def test_an_export_is_begun_and_fetched(page: "Page") -> None:
     assert "Beta" in found.value.path().read_text()
 
 
-@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 1280), ("light", 375)])
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 1280), ("light", 390)])
 def test_nothing_serious_stands_in_the_way_of_anybody(
     browser: "Browser", address: str, shelf: dict[str, int], scheme: Any, width: int
 ) -> None:

@@ -9,7 +9,9 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine, insert, select
 
+from map4_pipeline.api.pages import words
 from map4_pipeline.api.pages.rendering import local_path
+from map4_pipeline.api.routes.export import Format
 from map4_pipeline.hamms import DIMENSIONS
 from map4_pipeline.store.directories import register_directories
 from map4_pipeline.store.libraries import register_library
@@ -130,6 +132,41 @@ def test_a_page_offers_what_its_reader_may(log_in: LogIn, shelf: dict[str, int])
     blind = log_in("nobody", libraries=[])
     assert blind.get(address).status_code == 404
     assert "Alpha" not in blind.get("/?q=alpha").text
+
+
+def test_a_wrong_address_and_a_defect_are_pages_for_people_and_problems_for_programs(
+    app: FastAPI, log_in: LogIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    anna, browser = log_in(), {"accept": "text/html,*/*;q=0.8"}
+    people, programs = anna.get("/nowhere", headers=browser), anna.get("/nowhere")
+    assert (people.status_code, people.headers["content-type"][:9]) == (404, "text/html")
+    assert "There is nothing at this address." in people.text
+    assert programs.headers["content-type"] == "application/problem+json"
+    assert anna.get("/api/nowhere", headers=browser).headers["content-type"] == "application/problem+json"
+    refused = anna.delete("/doubtful", headers=browser)
+    assert (refused.status_code, "GET" in refused.headers["allow"]) == (405, True)
+
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("secret of the inside")
+
+    monkeypatch.setattr("map4_pipeline.api.pages.review.summary", broken)
+    client = TestClient(app, client=("127.0.0.1", 50_000), cookies=anna.cookies, raise_server_exceptions=False)
+    defect = client.get("/statistics", headers=browser)
+    assert (defect.status_code, "Number of the request" in defect.text, "secret" in defect.text) == (500, True, False)
+
+
+def test_words_for_what_programs_call_otherwise() -> None:
+    chrome = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36"
+    assert [words.agent(one) for one in (chrome, "map4/1.0", None)] == ["Chrome on Linux", "map4/1.0", "unknown"]
+    assert [words.codec(one) for one in ("mp3", "vorbis", "pcm_s16le", None)] == ["MP3", "Vorbis", "PCM s16le", ""]
+    assert [words.typed(one) for one in (123.998, 0.536258, 2021, None)] == ["124", "0.54", "2021", ""]
+    assert words.told({"with": "password", "libraries": [1, 2], "was": {"role": None}}) == (
+        "with: password, libraries: 1, 2, was: (role: none)"
+    )
+    assert words.likely([{"value": 1, "probability": 0.004}, {"value": 2, "probability": 0.005}]) == [
+        {"value": 2, "probability": 0.005}
+    ]
+    assert words.FORMATS.keys() == {one.value for one in Format}
 
 
 def test_a_search_says_what_is_wrong_with_it_and_narrows_down(log_in: LogIn, shelf: dict[str, int]) -> None:

@@ -9,6 +9,7 @@ from starlette.responses import Response
 from map4_pipeline.api.access import Reader
 from map4_pipeline.api.context import context_of
 from map4_pipeline.api.pages.rendering import page_router, render
+from map4_pipeline.api.pages.words import codec
 from map4_pipeline.store.errors import StoreError
 from map4_pipeline.store.query import QueryError
 from map4_pipeline.store.reads import read_count, read_facets, read_search
@@ -17,6 +18,8 @@ router = page_router()
 _PAGE = 50
 _FACETS = {"genre": "Genre", "camelot": "Key", "bpm": "Tempo", "decade": "Decade", "format": "Format"}
 _FACET_VALUES = 12
+#: Facets in which people look for a value by its place, not by how common it is.
+_ORDERED = ("camelot", "bpm", "decade")
 #: Orders that the page offers.
 SORTS = {
     "": "As added", "artist": "Artist", "title": "Title", "bpm": "Tempo, slow first", "-bpm": "Tempo, fast first", "key": "Key",
@@ -69,7 +72,8 @@ def _facets(q: str, sort: str, counts: Mapping[str, Mapping[str, int]]) -> list[
     made = []
     for name, title in _FACETS.items():
         values = []
-        for value, count in list(counts.get(name, {}).items())[:_FACET_VALUES]:
+        commonest = list(counts.get(name, {}).items())[:_FACET_VALUES]
+        for value, count in sorted(commonest, key=_place) if name in _ORDERED else commonest:
             term, label = _term(name, value)
             chosen = f" {term} " in f" {q} "
             onward = f" {q} ".replace(f" {term} ", " ", 1).strip() if chosen else f"{q} {term}".strip()
@@ -89,4 +93,9 @@ def _term(name: str, value: str) -> tuple[str, str]:
     if name == "camelot":
         return f"key:{value}", value
     plain = value.replace('"', " ")
-    return f'{name}:"{plain}"', value
+    return f'{name}:"{plain}"', codec(value) if name == "format" else value
+
+
+def _place(counted: tuple[str, int]) -> tuple[int, str]:
+    digits = "".join(filter(str.isdigit, counted[0]))
+    return int(digits or 0), counted[0]

@@ -19,7 +19,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from map4_pipeline.api.access import Permission, Principal
-from map4_pipeline.api.pages import drawing
+from map4_pipeline.api.pages import drawing, words
 from map4_pipeline.api.problems import RETRY_SECONDS, Problem
 from map4_pipeline.store.errors import InfrastructureError, StoreError
 from map4_pipeline.store.query import QueryError
@@ -39,17 +39,17 @@ class PageRoute(APIRoute):
             try:
                 return await answer(request)
             except Problem as problem:
-                return _refused(request, problem)
+                return refused(request, problem)
             except RequestValidationError:
-                return _refused(request, Problem(404, "not-found", "There is nothing at this address."))
+                return refused(request, Problem(404, "not-found", "There is nothing at this address."))
             except QueryError as error:
-                return _refused(request, Problem(400, "invalid-query", str(error)))
+                return refused(request, Problem(400, "invalid-query", str(error)))
             except StoreError as error:
-                return _refused(request, Problem(409, "conflict", str(error)))
+                return refused(request, Problem(409, "conflict", str(error)))
             except (InfrastructureError, OperationalError, PoolTimeout):
                 headers = {"Retry-After": str(RETRY_SECONDS)}
                 said = "A server that MAP4 needs does not answer just now. Nothing was changed; reload in a few seconds."
-                return _refused(request, Problem(503, "unavailable", said, headers=headers))
+                return refused(request, Problem(503, "unavailable", said, headers=headers))
 
         return handler
 
@@ -59,7 +59,14 @@ def page_router() -> APIRouter:
     return APIRouter(route_class=PageRoute, include_in_schema=False)
 
 
-def _refused(request: Request, problem: Problem) -> Response:
+def is_for_people(request: Request) -> bool:
+    """Return whether who asks looks at pages: a browser, at no address of the API."""
+    at_api = request.url.path.startswith(("/api/", "/static/"))
+    return not at_api and "text/html" in request.headers.get("accept", "")
+
+
+def refused(request: Request, problem: Problem) -> Response:
+    """Return the page that says why there is no other; who has not logged in is led to the login."""
     if problem.code == "not-logged-in":
         here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         onward = f"?next={quote(here, safe='')}" if request.method == "GET" and here != "/" else ""
@@ -68,7 +75,8 @@ def _refused(request: Request, problem: Problem) -> Response:
         return RedirectResponse("/password", 303)
     principal = getattr(request.state, "principal", None)
     title = HTTPStatus(problem.status).phrase
-    made = render(request, "refused.html", principal, status=problem.status, title=title, detail=problem.detail)
+    number = getattr(request.state, "request_id", "") if problem.status >= 500 else ""
+    made = render(request, "refused.html", principal, status=problem.status, title=title, detail=problem.detail, number=number)
     made.headers.update(problem.headers)
     return made
 
@@ -110,7 +118,8 @@ def _environment() -> Environment:
     )
     made.filters |= {
         "length": len, "clock": _clock, "number": _number, "percent": _percent, "moment": _moment, "size": _size, "name": name_of,
-        "json": _json, "query": _query,
+        "json": _json, "query": _query, "agent": words.agent, "codec": words.codec, "likely": words.likely, "typed": words.typed,
+        "told": words.told,
     }  # fmt: skip
     made.globals |= {"draw": drawing, "asset": _asset}
     return made

@@ -9,6 +9,7 @@ from starlette.responses import Response
 from map4_pipeline.api.access import Exporter, Reader
 from map4_pipeline.api.context import context_of
 from map4_pipeline.api.pages.rendering import page_router, render
+from map4_pipeline.api.pages.words import FORMATS, codec
 from map4_pipeline.api.routes.duplicates import State, get_duplicates, list_duplicates
 from map4_pipeline.api.routes.export import Format, list_exports
 from map4_pipeline.store.reads import read_facets
@@ -52,7 +53,7 @@ def statistics_page(request: Request, principal: Reader) -> Response:
         "Tempo": {f"{low} to {int(low) + 10}": n for low, n in _ascending(facets.get("bpm", {})).items()},
         "Keys": _ascending(facets.get("camelot", {})),
         "Decades": decades,
-        "Formats": facets.get("format", {}),
+        "Formats": {codec(name): n for name, n in facets.get("format", {}).items()},
         "Added by month": {one["month"]: one["tracks"] for one in time["added"][-24:]},
     }
     return render(request, "statistics.html", principal, library=library, approximate=counted["approximate"], charts=charts)
@@ -63,7 +64,7 @@ def exports_page(request: Request, principal: Exporter, q: Annotated[str, Query(
     """Show one's exports, and the form for the next one."""
     jobs = list_exports(request, principal)
     formats = [one.value for one in Format if one.value != "xlsx"]
-    return render(request, "exports.html", principal, jobs=jobs, formats=formats, q=q)
+    return render(request, "exports.html", principal, jobs=jobs, formats=formats, titles=FORMATS, q=q)
 
 
 def _ascending(counts: Mapping[str, int]) -> dict[str, Any]:

@@ -108,7 +108,11 @@ async function act(element, form, submitter) {
     const onward = (element.dataset.then || "").replace(/\{(\w+)\}/g, (_, name) => encodeURIComponent(found[name]));
     if (onward) location.assign(onward); else location.reload();
   } catch (error) {
-    if (alert) { alert.textContent = error.message; alert.hidden = false; } else { said(error.message); }
+    if (alert) {
+      alert.textContent = error.message;
+      alert.classList.toggle("told", error.message.includes("^")); // marks the place in a query
+      alert.hidden = false;
+    } else { said(error.message); }
   } finally {
     button.disabled = false;
     button.textContent = words;
@@ -242,6 +246,23 @@ if (order) {
   });
   order.addEventListener("drop", (event) => event.preventDefault());
   order.addEventListener("dragend", () => { dragged?.classList.remove("dragged"); dragged = null; changed("Moved. Save to keep the order."); });
+}
+
+// ------------------------------------------------------------------ the waveform: where the player is, and a click goes there
+const wave = document.querySelector(".wave svg[data-seconds]");
+const player = document.querySelector("audio[data-wave]");
+
+if (wave && player) {
+  const seconds = Number(wave.dataset.seconds);
+  const head = wave.querySelector(".playhead");
+  const show = (share) => { for (const end of ["x1", "x2"]) head.setAttribute(end, (1000 * share).toFixed(1)); };
+  player.addEventListener("timeupdate", () => show(player.currentTime / seconds));
+  wave.addEventListener("click", (event) => {
+    const box = wave.getBoundingClientRect();
+    const share = Math.min(1, Math.max(0, (event.clientX - box.left) / box.width));
+    player.currentTime = share * seconds;
+    show(share);
+  });
 }
 
 // ------------------------------------------------------------------ jobs that go on
