@@ -6,11 +6,19 @@ from typing import Any
 #: Formats of exports as people know them.
 FORMATS = {
     "excel": "Excel", "csv": "CSV", "json": "JSON", "jsonl": "JSON Lines", "parquet": "Parquet", "pdf": "PDF report",
-    "xlsx": "Excel report", "html": "HTML report", "rekordbox": "rekordbox XML", "traktor": "Traktor NML", "m3u8": "M3U8 playlist",
+    "xlsx": "Excel report", "html": "HTML report", "rekordbox": "rekordbox XML", "traktor": "Traktor NML",
+    "m3u8": "M3U8 playlist",
 }  # fmt: skip
 #: Alternatives less likely than this are not worth a reader's time; they would be shown as 0%.
 _LEAST = 0.005
-_CODECS = {"vorbis": "Vorbis", "opus": "Opus", "wavpack": "WavPack", "musepack7": "Musepack", "musepack8": "Musepack", "ape": "APE"}
+_CODECS = {
+    "vorbis": "Vorbis",
+    "opus": "Opus",
+    "wavpack": "WavPack",
+    "musepack7": "Musepack",
+    "musepack8": "Musepack",
+    "ape": "APE",
+}
 #: What a browser's own description holds, the more particular first, and its name.
 _BROWSERS = {"Edg/": "Edge", "OPR/": "Opera", "Firefox/": "Firefox", "Chrome/": "Chrome", "Safari/": "Safari"}
 _SYSTEMS = {
@@ -52,7 +60,7 @@ def typed(value: Any) -> str:
 
 def told(detail: Mapping[str, Any]) -> str:
     """Return the details of an entry of the audit log as words."""
-    return ", ".join(f"{name.replace('_', ' ')}: {_plain(value)}" for name, value in detail.items())
+    return ", ".join(f"{name.replace('_', ' ')}: {_plain(value)}" for name, value in detail.items() if value != "")
 
 
 def _plain(value: Any) -> str:
