@@ -12,7 +12,7 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Engine
@@ -21,7 +21,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError, PendingRollbackError, S
 from map4_pipeline.ingest.columns import feature_columns, fingerprint_columns
 from map4_pipeline.ingest.limits import NO_LIMITS, Limits
 from map4_pipeline.ingest.pool import WorkerPool
-from map4_pipeline.ingest.progress import Effort, Progress
+from map4_pipeline.ingest.progress import Progress, Summary
 from map4_pipeline.ingest.versions import stage_keys
 from map4_pipeline.ingest.worker import Analysed, Identified, analyse_file, identify_file
 from map4_pipeline.library.keys import escape_path
@@ -36,26 +36,12 @@ from map4_pipeline.store.database import storable_text
 from map4_pipeline.store.directories import Directory
 from map4_pipeline.store.tracks import Candidate, PendingTrack, TrackResult
 
-Failure = tuple[str, str, str]
-
 #: How often a directory's lock is asked for while another process has it; a wait inside PostgreSQL would not hear Ctrl-C.
 _LOCK_SECONDS = 0.2
 #: How often a run that rests looks whether it may go on.
 _PAUSE_SECONDS = 1.0
 #: How often a run that may be ended early looks whether somebody wants that.
 _STOP_SECONDS = 0.4
-
-
-@dataclass(slots=True)
-class Summary:
-    """What an analysis did: counts, what failed (first 200: path, kind, message), what it cost."""
-
-    ledger: Ledger = field(default_factory=Ledger)
-    failures: list[Failure] = field(default_factory=list)
-    effort: Effort = field(default_factory=Effort)
-    #: What was left because another process has its directory in hand, or because somebody wanted an end.
-    busy: bool = False
-    stopped: bool = False
 
 
 @dataclass(slots=True)
@@ -243,26 +229,43 @@ class _Run:
 
     def _pending(self, directories: Sequence[Directory], busy: list[Directory], wait_for_lock: bool) -> Iterator[_Item]:
         for directory in directories:
-            if not locks.try_hold_directory(self.lock_conn, directory.id):
-                if not wait_for_lock:
-                    busy.append(directory)
-                    continue
-                while not locks.try_hold_directory(self.lock_conn, directory.id):
-                    time.sleep(_LOCK_SECONDS)
-            last = 0
-            while True:
-                with self.engine.connect() as conn:
-                    page = store.pending_tracks(conn, directory.id, last, only=self.limits.only)
-                if not page:
+            if not self._hold(directory, busy, wait_for_lock):
+                continue
+            for track in self._tracks(directory):
+                if self._leaves(directory):
                     break
-                last = page[-1].id
-                self.open_tracks[directory.id] += len(page)
-                for track in page:
-                    path = os.path.join(self.roots[directory.library_id], track.relative_path)
-                    yield _Item(track, directory.library_id, path)
+                self.open_tracks[directory.id] += 1
+                yield _Item(track, directory.library_id, os.path.join(self.roots[directory.library_id], track.relative_path))
             self.enumerated.add(directory.id)
             if not self.open_tracks[directory.id]:
                 self._leave(directory.id)
+
+    def _tracks(self, directory: Directory) -> Iterator[PendingTrack]:
+        last = 0
+        while True:
+            with self.engine.connect() as conn:
+                page = store.pending_tracks(conn, directory.id, last, only=self.limits.only)
+            if not page:
+                return
+            last = page[-1].id
+            yield from page
+
+    def _hold(self, directory: Directory, busy: list[Directory], wait_for_lock: bool) -> bool:
+        """Take a directory in hand; False where another process has it (it is noted as busy), or nobody wants it any more."""
+        while not self._leaves(directory):
+            if locks.try_hold_directory(self.lock_conn, directory.id):
+                return True
+            if not wait_for_lock:
+                busy.append(directory)
+                return False
+            time.sleep(_LOCK_SECONDS)
+        return False
+
+    def _leaves(self, directory: Directory) -> bool:
+        if self.limits.leave is None or not self.limits.leave(directory):
+            return False
+        self.summary.left.add(directory.id)
+        return True
 
     def _leave(self, directory_id: int) -> None:
         locks.release_directory(self.lock_conn, directory_id)

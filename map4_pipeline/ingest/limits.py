@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from map4_pipeline.store.directories import Directory
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -16,11 +18,15 @@ class Limits:
         Wait for directories that another process has in hand.
     stop : callable or None
         Asked several times a second; once it is true, what is in hand is given up, and what was done is kept.
+    leave : callable or None
+        Asked before every file of a directory, so it has to answer at once; where it is true the rest of the directory stays
+        pending, and what is in hand is finished.
     """
 
     only: frozenset[bytes] | None = None
     wait: bool = True
     stop: Callable[[], bool] | None = None
+    leave: Callable[[Directory], bool] | None = None
 
 
 #: Nothing is left out, and it ends when all is done.

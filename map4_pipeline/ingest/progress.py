@@ -4,6 +4,8 @@ import time
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from map4_pipeline.library.ledger import Ledger
+
 
 class Progress(Protocol):
     """What an analysis tells while it works. Calls come from the thread that runs it."""
@@ -62,3 +64,20 @@ class Effort:
     def tracks_per_minute(self) -> float:
         """Files that got their fate, a minute."""
         return 60.0 * self.files / self.wall_seconds if self.wall_seconds > 0 else 0.0
+
+
+Failure = tuple[str, str, str]
+
+
+@dataclass(slots=True)
+class Summary:
+    """What an analysis did: counts, what failed (first 200: path, kind, message), what it cost."""
+
+    ledger: Ledger = field(default_factory=Ledger)
+    failures: list[Failure] = field(default_factory=list)
+    effort: Effort = field(default_factory=Effort)
+    #: What was left because another process has its directory in hand, or because somebody wanted an end.
+    busy: bool = False
+    stopped: bool = False
+    #: Ids of directories that were left before all was done in them, because nobody wants them any more.
+    left: set[int] = field(default_factory=set)

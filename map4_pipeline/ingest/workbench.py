@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine
 
-from map4_pipeline.ingest.analyse import Summary, analyse_directories
+from map4_pipeline.ingest.analyse import analyse_directories
 from map4_pipeline.ingest.limits import NO_LIMITS, Limits
 from map4_pipeline.ingest.pool import WorkerPool
-from map4_pipeline.ingest.progress import Progress, Silent
+from map4_pipeline.ingest.progress import Progress, Silent, Summary
 from map4_pipeline.ingest.scan import ScanOptions, scan_directory
 from map4_pipeline.ingest.settle import VectorSummary, compute_vectors, settle
 from map4_pipeline.ingest.survey import root_refusal

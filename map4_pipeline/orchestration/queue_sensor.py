@@ -23,14 +23,12 @@ from map4_pipeline.orchestration.jobs import refresh_library
 from map4_pipeline.orchestration.partitions import register_partitions
 from map4_pipeline.orchestration.refresh import RefreshConfig
 from map4_pipeline.orchestration.resources import Map4Resource
-from map4_pipeline.orchestration.scope import REQUEST_TAG, RETRY_TAG, WHOLE_LINE_TAG
+from map4_pipeline.orchestration.scope import QUEUE_TAG, REQUEST_TAG, RETRY_TAG, WHOLE_LINE_TAG
 from map4_pipeline.orchestration.under_way import under_way
 from map4_pipeline.settings import Settings
 from map4_pipeline.store import queue
 from map4_pipeline.store.controls import is_paused
 
-#: The batch of rows of `analysis_queue` that a run was launched for.
-QUEUE_TAG = "map4/queue"
 #: A run that was asked for and is not there after so many seconds never came to be.
 _LAUNCH_SECONDS = 300
 #: Requests that a run names; a run for more of them names the most urgent ones.

@@ -10,14 +10,16 @@ from collections.abc import Sequence
 from dagster import AssetMaterialization, Config, Failure, MetadataValue, OpExecutionContext, op
 from pydantic import Field
 
+from map4_pipeline.ingest.limits import NO_LIMITS, Limits
 from map4_pipeline.ingest.session import open_session
+from map4_pipeline.ingest.withdrawal import Withdrawal
 from map4_pipeline.ingest.workbench import Scope, Workbench
 from map4_pipeline.library.ledger import Ledger
 from map4_pipeline.orchestration.metadata import ledger_metadata
 from map4_pipeline.orchestration.partitions import register_partitions
 from map4_pipeline.orchestration.resources import Map4Resource
-from map4_pipeline.orchestration.scope import libraries_of, loss_confirmed, options_of
-from map4_pipeline.store.directories import Directory
+from map4_pipeline.orchestration.scope import QUEUE_TAG, libraries_of, loss_confirmed, options_of
+from map4_pipeline.store.directories import Directory, directories_by_key
 
 PARTITIONED = ("scanned_files", "track_features", "fingerprints", "hamms_vectors")
 WHOLE = ("duplicates", "library_statistics", "library_report")
@@ -40,13 +42,17 @@ def refresh(context: OpExecutionContext, map4: Map4Resource, config: RefreshConf
     bench = map4.bench()
     if config.directories:
         scope = bench.scope(config.directories, context.run_id)
-        lines = _work(context, bench, scope)
+        lines, left = _work(context, bench, scope, _limits(context, bench, scope))
         total = Ledger()
         for line in lines.values():
             total += line
-        context.add_output_metadata({**ledger_metadata(total), "directories_touched": MetadataValue.int(len(scope.directories))})
-        renew_reports(map4)
-        report_touched(context, scope.directories, lines)
+        done = [directory for directory in scope.directories if directory.id not in left]
+        context.add_output_metadata({**ledger_metadata(total), "directories_touched": MetadataValue.int(len(done))})
+        if left:
+            context.log.info(f"{len(left)} directories were left, because whoever asked for them has cancelled it.")
+        if done or total.analysed or total.reused:
+            renew_reports(map4)
+        report_touched(context, done, lines)
         return
     options = options_of(context)
     session = open_session(
@@ -60,7 +66,7 @@ def refresh(context: OpExecutionContext, map4: Map4Resource, config: RefreshConf
         context.log.error(refusal)
     if session.touched:
         register_partitions(context.instance, bench.engine)
-        lines = _work(context, bench, session.scope())
+        lines, _ = _work(context, bench, session.scope())
     total = session.finish()
     context.add_output_metadata({**ledger_metadata(total), "directories_touched": MetadataValue.int(len(session.touched))})
     context.log.info(
@@ -74,15 +80,27 @@ def refresh(context: OpExecutionContext, map4: Map4Resource, config: RefreshConf
         raise Failure(description=" ".join(session.refusals), allow_retries=False)
 
 
-def _work(context: OpExecutionContext, bench: Workbench, scope: Scope) -> dict[int, Ledger]:
+def _limits(context: OpExecutionContext, bench: Workbench, scope: Scope) -> Limits:
+    """Return when a run ends early: one for rows of the queue leaves what was cancelled."""
+    batch = context.run.tags.get(QUEUE_TAG)
+    return NO_LIMITS if batch is None else Limits(leave=Withdrawal(bench.engine, bench.settings, batch, scope.directories))
+
+
+def _work(
+    context: OpExecutionContext, bench: Workbench, scope: Scope, limits: Limits = NO_LIMITS
+) -> tuple[dict[int, Ledger], set[int]]:
+    """Scan, analyse and vectorise; return the directories' lines, and the ids of those that were left before their end."""
     bench.scan(scope, options_of(context))
-    summary = bench.analyse(scope, ("features", "fingerprint"))
+    summary = bench.analyse(scope, ("features", "fingerprint"), limits)
     bench.vectors(scope)
     context.log.info(
         f"{len(scope.directories)} directories touched: {summary.ledger.analysed} analysed, {summary.ledger.reused} reused, "
         f"{summary.ledger.failed} failed."
     )
-    return bench.lines(scope)
+    left = [directory.partition_key for directory in scope.directories if directory.id in summary.left]
+    with bench.engine.connect() as conn:
+        # In some of them nothing was left to do.
+        return bench.lines(scope), {directory.id for directory in directories_by_key(conn, left) if not directory.settled}
 
 
 def report_touched(context: OpExecutionContext, directories: Sequence[Directory], lines: dict[int, Ledger]) -> None:

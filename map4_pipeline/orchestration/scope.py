@@ -19,6 +19,8 @@ LIBRARIES_TAG = "map4/libraries"
 WHOLE_LINE_TAG = "map4/whole_line"
 #: Process that executes the run itself (`map4 ingest`), as `host:pid:start time`.
 OWNER_TAG = "map4/owner"
+#: The batch of rows of `analysis_queue` that a run was launched for.
+QUEUE_TAG = "map4/queue"
 #: Requests of the API that asked for what a run does (X-Request-ID), with commas between.
 REQUEST_TAG = "map4/request_id"
 

@@ -137,6 +137,13 @@ def begin(conn: Connection, ids: Sequence[int], batch: str) -> int:
     ).rowcount
 
 
+def withdrawn_of_batch(conn: Connection, batch: str) -> dict[str, bool]:
+    """Return {path: whether all who asked for it have cancelled} of the rows that a run was launched for."""
+    withdrawn = func.bool_and(analysis_queue.c.status == "cancelled")
+    query = select(analysis_queue.c.file_path, withdrawn).where(analysis_queue.c.batch == batch)
+    return {path: bool(said) for path, said in conn.execute(query.group_by(analysis_queue.c.file_path))}
+
+
 def note_run(conn: Connection, batch: str, run_id: str) -> None:
     """Note which run works on a batch."""
     rows = (analysis_queue.c.batch == batch, analysis_queue.c.run_id.is_(None))
@@ -165,7 +172,7 @@ def finish(conn: Connection, errors: Mapping[int, str | None]) -> None:
 
 
 def cancel(conn: Connection, ids: Sequence[int]) -> list[int]:
-    """Cancel rows that are not done; return those that were. What a run has in hand it finishes, but nobody waits for it."""
+    """Cancel rows that are not done; return those that were. A run that is at work on them stops after the files in hand."""
     statement = (
         update(analysis_queue)
         .where(analysis_queue.c.id == func.any(list(ids)), analysis_queue.c.status.in_(("pending", "running")))

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import Engine, insert, select, text
+from sqlalchemy import Engine, event, insert, select, text
 
 from map4_pipeline.hamms import DIMENSIONS
 from map4_pipeline.store.directories import register_directories
@@ -231,6 +231,18 @@ def test_analysis_is_asked_for_watched_and_cancelled(log_in: LogIn, shelf: dict[
             "failed",
             "cancelled",
         ]
+
+
+def test_many_places_cost_as_many_queries_as_one(log_in: LogIn, shelf: dict[str, int], engine: Engine) -> None:
+    anna, counts = log_in(), []
+    statements: list[str] = []
+    event.listen(engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
+    for size in (1, 200):
+        statements.clear()
+        body = {"places": [{"library": shelf["One"], "path": f"{number}.mp3"} for number in range(size)]}
+        assert anna.post("/api/batch/analyze", json=body).json()["total"] == size
+        counts.append(sum(statement.startswith("SELECT") for statement in statements))
+    assert counts[0] == counts[1]
 
 
 @pytest.mark.parametrize("path", ["../x.mp3", "a/../../x", "/etc/passwd", "a\0b", "bad\\escape"])

@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Engine, text
 
-from map4_pipeline.ingest.analyse import Summary
-from map4_pipeline.ingest.progress import Progress, Silent
+from map4_pipeline.ingest.progress import Progress, Silent, Summary
 from map4_pipeline.ingest.scan import ScanOptions
 from map4_pipeline.ingest.session import Session, open_session
 from map4_pipeline.ingest.workbench import Workbench
 from map4_pipeline.library.encode import encode
 from map4_pipeline.library.ledger import Ledger
 from map4_pipeline.settings import Settings
+from map4_pipeline.store import locks
 from map4_pipeline.store.libraries import Library, register_library
 
 RATE = 22050
@@ -131,6 +131,13 @@ class Shelf:
         """Return the one value of a query."""
         with self.engine.connect() as conn:
             return conn.execute(text(statement), values).scalar_one()
+
+    def directories_held(self) -> int:
+        """Count the directories of this database that some process has in hand."""
+        query = """SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = :class
+            AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"""
+        held = self.value(query, **{"class": locks._CLASS + 1})
+        return int(held)
 
     def tracks(self) -> dict[str, Mapping[str, Any]]:
         """Return all tracks by relative path (as the file system decodes it)."""

@@ -18,8 +18,7 @@ from map4_pipeline.observe.logs import log_path
 from map4_pipeline.orchestration.alerts import send_alerts
 from map4_pipeline.orchestration.definitions import build_defs
 from map4_pipeline.orchestration.failure_sensor import failed_runs
-from map4_pipeline.orchestration.queue_sensor import QUEUE_TAG
-from map4_pipeline.orchestration.scope import REQUEST_TAG, SCANS_TAG
+from map4_pipeline.orchestration.scope import QUEUE_TAG, REQUEST_TAG, SCANS_TAG
 from map4_pipeline.orchestration.under_way import RANGE_TAGS, under_way
 from map4_pipeline.settings import Settings, load_settings
 from map4_pipeline.store import queue

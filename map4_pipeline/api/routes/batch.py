@@ -1,6 +1,7 @@
 """Analysis that somebody asks for: single tracks, and batches, as rows of the queue that Dagster works off."""
 
 import os
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Literal
 from uuid import UUID
@@ -96,7 +97,7 @@ def get_batch(request: Request, job_id: UUID, principal: Analyst) -> BatchJob:
 
 @router.delete("/batch/{job_id:uuid}")
 def cancel_batch(request: Request, job_id: UUID, principal: Analyst) -> BatchJob:
-    """Cancel a batch: what waits is not begun; what a run has in hand it finishes, but the batch waits for nothing."""
+    """Cancel a batch: what waits is not begun, and a run that is at work on it stops after the files in hand."""
     context = context_of(request)
     _mine(context, principal, job_id)
     with context.engine.begin() as conn:
@@ -110,7 +111,8 @@ def cancel_batch(request: Request, job_id: UUID, principal: Analyst) -> BatchJob
 def _enqueue(request: Request, principal: Principal, body: BatchBody, *, single: bool) -> BatchJob:
     context = context_of(request)
     with context.engine.begin() as conn:
-        paths = [*_paths_of_tracks(conn, principal, body.tracks), *(_path_of(conn, principal, place) for place in body.places)]
+        roots = _roots(conn, principal) if body.places else {}
+        paths = [*_paths_of_tracks(conn, principal, body.tracks), *(_path_of(roots, place) for place in body.places)]
         job = jobs.create_batch(
             conn,
             list(dict.fromkeys(paths)),
@@ -134,10 +136,16 @@ def _paths_of_tracks(conn: Connection, principal: Principal, ids: list[int]) -> 
     return [found[id_] for id_ in ids]
 
 
-def _path_of(conn: Connection, principal: Principal, place: Place) -> str:
+def _roots(conn: Connection, principal: Principal) -> dict[int, bytes]:
+    """Return {id: root} of the libraries that somebody sees."""
+    granted = principal.library_ids
+    return {library.id: library.root for library in all_libraries(conn) if granted is None or library.id in granted}
+
+
+def _path_of(roots: Mapping[int, bytes], place: Place) -> str:
     """Return the path of a place as the queue has it. It cannot lead out of its library."""
-    library = next((one for one in all_libraries(conn) if one.id == place.library), None)
-    if library is None or (principal.library_ids is not None and library.id not in principal.library_ids):
+    root = roots.get(place.library)
+    if root is None:
         raise Problem(409, "conflict", f"There is no library {place.library}.")
     try:
         relative = unescape_path(place.path)
@@ -146,7 +154,7 @@ def _path_of(conn: Connection, principal: Principal, place: Place) -> str:
     parts = relative.split(b"/")
     if relative.startswith(b"/") or b".." in parts or b"\0" in relative:
         raise Problem(400, "invalid-path", "A path goes from the library's root on, and never up.")
-    return escape_path(os.path.normpath(os.path.join(library.root, relative)) if relative else library.root)
+    return escape_path(os.path.normpath(os.path.join(root, relative)) if relative else root)
 
 
 def _mine(context: Context, principal: Principal, job_id: UUID) -> jobs.Job:
