@@ -164,7 +164,7 @@ class Client(Transport):
         return found
 
     def cancel_batch(self, job_id: str) -> shapes.BatchJob:
-        """Cancel a batch: what waits is not begun; what a run has in hand it finishes, but the batch waits for nothing."""
+        """Cancel a batch: what waits is not begun, and a run that is at work on it stops after the files in hand."""
         found: shapes.BatchJob = self.request("DELETE", "/api/batch/{job_id}", values={"job_id": job_id})
         return found
 

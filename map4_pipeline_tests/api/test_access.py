@@ -29,7 +29,7 @@ def address(route: RouteContext) -> str:
     path = route.path or ""
     for name in [part[1:-1] for part in path.split("/") if part.startswith("{")]:
         plain = name.partition(":")[0]
-        value = "00000000-0000-4000-8000-000000000000" if plain == "job_id" else "csv" if plain == "format" else "999999"
+        value = {"job_id": "00000000-0000-4000-8000-000000000000", "format": "csv", "provider": "google"}.get(plain, "999999")
         path = path.replace("{" + name + "}", value)
     return path
 
@@ -116,6 +116,11 @@ def test_a_body_that_is_too_large_is_refused(client: TestClient) -> None:
     assert answer.status_code == 413
     parts = (b"x" * 100_000 for _ in range(12))
     assert client.post("/api/auth/login", content=parts, headers={"content-type": "application/json"}).status_code == 413
+
+
+def test_an_address_names_the_methods_that_it_takes_and_no_other(client: TestClient) -> None:
+    for address, methods in (("42", "DELETE"), ("google", "POST")):
+        assert client.options(f"/api/auth/identities/{address}").headers["allow"] == methods
 
 
 def test_what_does_not_exist_is_a_problem_document_too(client: TestClient) -> None:

@@ -1,9 +1,11 @@
 """Logins elsewhere that are connected with one's account."""
 
 from datetime import datetime
+from typing import Annotated
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Path, Request, Response
 from pydantic import BaseModel, Field
+from starlette.convertors import Convertor, register_url_convertor
 
 from map4_pipeline.api.access import Oneself
 from map4_pipeline.api.context import context_of
@@ -13,7 +15,24 @@ from map4_pipeline.api.problems import Problem, not_found
 from map4_pipeline.api.routes.auth import Password, note, verify_recent
 from map4_pipeline.store.accounts import identities_of, remove_identity
 
+
+class _Letters(Convertor[str]):
+    """The name of a provider: no number, so the address of an identity does not seem to take POST, nor this one DELETE."""
+
+    regex = "[a-z]+"
+
+    def convert(self, value: str) -> str:
+        """Return the name."""
+        return value
+
+    def to_string(self, value: str) -> str:
+        """Return the name."""
+        return value
+
+
+register_url_convertor("letters", _Letters())
 router = APIRouter(prefix="/api/auth/identities", tags=["auth"])
+Provider = Annotated[str, Path(pattern="^[a-z]+$", max_length=40, examples=["google"])]
 
 
 class IdentityInfo(BaseModel):
@@ -45,15 +64,15 @@ def list_identities(request: Request, principal: Oneself) -> list[IdentityInfo]:
         return [IdentityInfo(**row) for row in identities_of(conn, principal.user.id)]
 
 
-@router.post("/{provider}")
-def connect_identity(request: Request, response: Response, provider: str, principal: Oneself, body: Proof) -> Onward:
+@router.post("/{provider:letters}")
+def connect_identity(request: Request, response: Response, provider: Provider, principal: Oneself, body: Proof) -> Onward:
     """Begin to connect a login elsewhere: send the browser to the address, it comes back by itself."""
     from map4_pipeline.api.pages.elsewhere import begin, remember
 
     context = context_of(request)
     wanted = context.federation.providers.get(provider)
     if wanted is None:
-        raise not_found(f"login with {provider[:40]}")
+        raise not_found(f"login with {provider}")
     verify_recent(request, principal, body.password)
     try:
         address, browser = begin(context, wanted, {"user": principal.user.id})
@@ -63,7 +82,7 @@ def connect_identity(request: Request, response: Response, provider: str, princi
     return Onward(address=address)
 
 
-@router.delete("/{identity_id}", status_code=204)
+@router.delete("/{identity_id:int}", status_code=204)
 def disconnect_identity(request: Request, identity_id: Id, principal: Oneself) -> None:
     """Disconnect a login elsewhere; not the only way in."""
     with context_of(request).engine.begin() as conn:
