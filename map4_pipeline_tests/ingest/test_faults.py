@@ -258,7 +258,7 @@ def test_a_run_that_is_paused_rests_with_everything_written_and_goes_on(shelf: S
     with shelf.engine.begin() as conn:
         pause(conn)
     told = Told()
-    bench = Workbench(shelf.bench.settings.model_copy(update={"commit_files": 1}), shelf.engine)
+    bench = Workbench(shelf.bench.settings.model_copy(update={"commit_files": 1, "commit_seconds": 60.0}), shelf.engine)
     shelf.bench = bench
     work = threading.Thread(target=lambda: shelf.visit(progress=told))
     work.start()
