@@ -83,7 +83,20 @@ def wait_until(condition: Callable[[], bool], process: "subprocess.Popen[bytes]"
 
 def family(process: "subprocess.Popen[bytes]") -> list[psutil.Process]:
     """Return a command's processes below it, without database servers."""
-    return [child for child in psutil.Process(process.pid).children(recursive=True) if "postgres" not in child.name()]
+    found = []
+    for child in psutil.Process(process.pid).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if "postgres" not in child.name():
+                found.append(child)
+    return found
+
+
+def command_of(process: psutil.Process) -> str:
+    """Return a process's command line; "" for one that ends in this moment."""
+    try:
+        return " ".join(process.cmdline())
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        return ""
 
 
 def mortals(process: "subprocess.Popen[bytes]") -> list[psutil.Process]:
@@ -92,12 +105,7 @@ def mortals(process: "subprocess.Popen[bytes]") -> list[psutil.Process]:
     Python's own resource tracker is left out. Its successor was never told what it is to look after, and prints tracebacks of
     its own about that.
     """
-    found = []
-    for child in family(process):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            if "resource_tracker" not in " ".join(child.cmdline()):
-                found.append(child)
-    return found
+    return [child for child in family(process) if (command := command_of(child)) and "resource_tracker" not in command]
 
 
 def survivors(processes: list[psutil.Process]) -> list[psutil.Process]:

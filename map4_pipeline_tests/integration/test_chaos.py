@@ -15,7 +15,7 @@ from .program import Program
 
 pytestmark = [
     pytest.mark.chaos,
-    pytest.mark.timeout(400),
+    pytest.mark.timeout(1200),
     pytest.mark.skipif(sys.platform != "linux", reason="not applicable: processes and signals as on Linux"),
 ]
 ROUNDS = 6
@@ -23,7 +23,7 @@ ROUNDS = 6
 
 def test_six_rounds_of_bad_luck(tmp_path: Path) -> None:
     with short_directory() as home:
-        tally = chaos(home / "h", tmp_path / "Music", ROUNDS, seed=4)
+        tally = chaos(home / "h", tmp_path / "Music", ROUNDS, seed=4, patience=300)
     assert set(tally.killed) == {"run", "worker", "database"}, tally
     # A killed run forgets at most what it had in hand and had not written: 4 files, and those the workers held.
     assert tally.decodes <= ROUNDS * 20 + ROUNDS * 12, tally

@@ -9,6 +9,7 @@ import psutil
 import pytest
 
 from ..postgres import short_directory
+from .program import command_of
 from .running import Up, environment, make_track, map4, page_of, wait_for, write_slowly
 
 if TYPE_CHECKING:
@@ -147,20 +148,20 @@ def test_a_port_that_is_taken_is_refused_in_a_sentence(up: Up) -> None:
 def test_the_end_of_a_service_is_told_and_ctrl_c_leaves_nothing_behind(up: Up) -> None:
     """Last in this module: it stops `map4 up`."""
     children = psutil.Process(up.process.pid).children(recursive=True)
-    services = [child for child in children if "map4_pipeline.cli.service" in " ".join(child.cmdline())]
+    services = [child for child in children if "map4_pipeline.cli.service" in command_of(child)]
     assert len(services) >= 3
     assert up.stop() == 0, up.output
     assert not [child for child in services if child.is_running()]
 
     killed = Up(up.env).wait_until_ready()
     services = psutil.Process(killed.process.pid).children(recursive=True)
-    services = [child for child in services if "map4_pipeline.cli.service" in " ".join(child.cmdline())]
+    services = [child for child in services if "map4_pipeline.cli.service" in command_of(child)]
     os.kill(killed.process.pid, signal.SIGKILL)
     _, alive = psutil.wait_procs(services, timeout=60)
     assert not alive, "services outlive a killed `map4 up`"
 
     third = Up(up.env).wait_until_ready()
-    daemon = [child for child in psutil.Process(third.process.pid).children() if "dagster-daemon" in child.cmdline()]
+    daemon = [child for child in psutil.Process(third.process.pid).children() if "dagster-daemon" in command_of(child)]
     daemon[0].kill()
     assert third.process.wait(60) == 3
     assert "The Dagster daemon was killed by signal 9" in third.output

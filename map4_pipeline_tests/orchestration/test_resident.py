@@ -25,6 +25,7 @@ from map4_pipeline.store.cache import Cache
 from map4_pipeline.store.directories import directories_of
 
 from ..ingest.music import Shelf
+from ..integration.program import command_of
 from .work import tick
 
 pytestmark = pytest.mark.xdist_group("resident")
@@ -248,7 +249,7 @@ def test_a_worker_that_is_killed_is_followed_by_another_which_takes_its_rows(
         until(lambda: has_owner(shelf))
         (asked,) = ask(shelf, long)
         until(lambda: states(shelf)[asked] == "running")
-        (first,) = [child for child in psutil.Process().children() if "map4_pipeline.cli.resident" in " ".join(child.cmdline())]
+        (first,) = [child for child in psutil.Process().children() if "map4_pipeline.cli.resident" in command_of(child)]
         os.kill(first.pid, signal.SIGKILL)
         until(lambda: states(shelf)[asked] == "completed")
     assert shelf.value("SELECT attempts FROM analysis_queue") == 2
