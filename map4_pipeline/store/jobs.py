@@ -110,9 +110,8 @@ def get_job(conn: Connection, job_id: uuid.UUID) -> Job | None:
 def _batch(conn: Connection, job: Job) -> Job:
     """Bring an open batch up to what its rows say."""
     q = analysis_queue.c
-    counts: dict[str, int] = dict(
-        conn.execute(select(q.status, func.count()).where(q.job_id == job.id).group_by(q.status)).tuples().all()
-    )
+    numbers = select(q.status, func.count()).where(q.job_id == job.id).group_by(q.status)
+    counts: dict[str, int] = {status: number for status, number in conn.execute(numbers)}
     left = counts.get("pending", 0) + counts.get("running", 0)
     values: dict[str, Any] = {"done": job.total - left, "failed": counts.get("failed", 0)}
     if left == 0:

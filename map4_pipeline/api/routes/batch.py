@@ -129,7 +129,7 @@ def _paths_of_tracks(conn: Connection, principal: Principal, ids: list[int]) -> 
     query = select(tracks.c.id, tracks.c.file_path).where(tracks.c.id.in_(ids))
     if principal.library_ids is not None:
         query = query.where(tracks.c.library_id.in_(principal.library_ids))
-    found: dict[int, str] = dict(conn.execute(query).tuples().all())
+    found: dict[int, str] = {id_: path for id_, path in conn.execute(query)}
     missing = next((id_ for id_ in ids if id_ not in found), None)
     if missing is not None:
         raise Problem(409, "conflict", f"There is no track {missing}.")
