@@ -9,23 +9,19 @@ match is found by the indexes of the filters and sorted. Leaving the choice to t
 index whenever the estimate is wrong, and for words and for properties that go together it often is.
 """
 
-import base64
-import binascii
-import json
 import re
 import time
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from math import sqrt
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, func, select
 from sqlalchemy.dialects import postgresql
 
-from map4_pipeline.store.errors import StoreError
 from map4_pipeline.store.listing import rows_by_id
+from map4_pipeline.store.marks import MarkError, mark, read_mark
 from map4_pipeline.store.query import Query, Range
 from map4_pipeline.store.schema import track_search, tracks
 from map4_pipeline.store.search_terms import TABLE, Sql, all_of, camelot_text, condition
@@ -102,14 +98,14 @@ def search(conn: Connection, query: Query, limit: int = 50, after: str | None = 
     found = matching_ids(conn, query, limit + 1, after)
     page = found[:limit]
     rows = rows_by_id(conn, [id_ for id_, _ in page])
-    following = _cursor(page[-1][1], page[-1][0]) if len(found) > limit and page else None
+    following = mark(page[-1][1], page[-1][0]) if len(found) > limit and page else None
     return Page([rows[id_] for id_, _ in page if id_ in rows], following)
 
 
 def matching_ids(conn: Connection, query: Query, limit: int, after: str | None = None) -> list[tuple[int, Any]]:
     """Return the (id, sorted value) of the first tracks that a query finds, in its order."""
     order = _order(query)
-    place = None if after is None else _read_cursor(after, order)
+    place = None if after is None else _read_mark(after, order)
     visit = max(VISITED[0], min(VISITED[1], round(sqrt(51 * _usual_size(conn)))))
     rows = _rows(conn, _walk(query, order, limit, visit, place))
     if limit > len(rows) > limit // _LONGER:
@@ -314,21 +310,13 @@ def order_on_tracks(query: Query) -> list[ColumnElement[Any]]:
     return [(value.desc() if query.descending else value.asc()).nulls_last(), t.id]
 
 
-def _cursor(value: Any, id_: int) -> str:
-    plain = value.isoformat() if isinstance(value, datetime) else value
-    return base64.urlsafe_b64encode(json.dumps([plain, id_]).encode()).decode().rstrip("=")
+#: Numbers that an order's column holds.
+_HELD = {"SMALLINT": 2**15, "INTEGER": 2**31}
 
 
-def _read_cursor(after: str, order: _Order) -> tuple[Any, int]:
+def _read_mark(after: str, order: _Order) -> tuple[Any, int]:
     """Return (value or None, id) of the row that a page ended with."""
-    try:
-        padded = after + "=" * (-len(after) % 4)
-        last, id_ = json.loads(base64.urlsafe_b64decode(padded.encode("ascii")))
-        kind = order.kind
-        if last is not None:
-            last = datetime.fromisoformat(last) if kind is datetime else kind(last)
-        if not isinstance(id_, int) or abs(id_) >= 2**63 or last in (float("inf"), float("-inf")):
-            raise ValueError
-    except (ValueError, TypeError, OverflowError, binascii.Error, UnicodeError):
-        raise StoreError("This page does not exist: its mark is not one that a search gave.") from None
+    last, id_ = read_mark(after, order.kind, int, optional=True)
+    if isinstance(last, int) and abs(last) >= _HELD.get(order.type, 2**63):
+        raise MarkError("This page does not exist: its mark is not one that this list gave.")
     return last, id_

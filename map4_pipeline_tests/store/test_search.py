@@ -1,5 +1,7 @@
 """Search against real rows: what is found, what is not, and page after page without gaps."""
 
+import base64
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,8 +12,8 @@ from sqlalchemy import Connection, Engine, insert, text
 from map4_pipeline.hamms.camelot import to_camelot
 from map4_pipeline.store.database import driver_url, make_engine
 from map4_pipeline.store.directories import register_directories
-from map4_pipeline.store.errors import StoreError
 from map4_pipeline.store.libraries import register_library
+from map4_pipeline.store.marks import MarkError, mark
 from map4_pipeline.store.query import parse_query
 from map4_pipeline.store.schema import directories, tracks
 from map4_pipeline.store.search import count, facets, search
@@ -154,10 +156,18 @@ def test_rows_are_sorted_and_what_has_no_value_comes_last(conn: Connection) -> N
         assert values[-1] is None
 
 
-@pytest.mark.parametrize("mark", ["", "nonsense", "e30", "WzEsImEiXQ", "é"])
-def test_a_mark_that_no_search_gave_is_refused(conn: Connection, mark: str) -> None:
-    with pytest.raises(StoreError, match="page"):
-        search(conn, parse_query("sort:bpm"), 3, mark)
+@pytest.mark.parametrize("after", ["", "nonsense", "e30", "WzEsImEiXQ", "é", mark(1e300, 1), mark(True, 1), mark(1.0, 2**63)])
+def test_a_mark_that_no_search_gave_is_refused(conn: Connection, after: str) -> None:
+    with pytest.raises(MarkError, match="page"):
+        search(conn, parse_query("sort:bpm"), 3, after)
+
+
+@pytest.mark.parametrize(("order", "value"), [("year", 40_000), ("title", "a\0b"), ("title", "\ud800"), ("added", "yesterday")])
+def test_a_mark_makes_no_statement_fail(conn: Connection, order: str, value: Any) -> None:
+    after = base64.urlsafe_b64encode(json.dumps([value, 1]).encode()).decode()
+    with pytest.raises(MarkError, match="page"):
+        search(conn, parse_query(f"sort:{order}"), 3, after)
+    assert search(conn, parse_query("sort:bpm"), 3, mark(1e-320, 1)).rows
 
 
 def test_facets(conn: Connection) -> None:
