@@ -3,12 +3,17 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
+from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Unit = Annotated[float, Field(ge=0, le=1)]
 #: Numbers of rows: what PostgreSQL's integer holds, and the largest that every JSON reader takes as it is.
 Id = Annotated[int, Field(ge=0, lt=2**31)]
 BigId = Annotated[int, Field(ge=0, le=2**53 - 1)]
+#: A page of a list: where it begins (200 letters of four bytes each, and an id, fit), and how much it holds.
+After = Annotated[str | None, Query(max_length=2000, description="`next` of the page before.")]
+ListLimit = Annotated[int, Query(ge=1, le=1000)]
+Next = Annotated[str | None, Field(description="Pass it as `after` for the next page; null: this was the last.")]
 
 
 class Strict(BaseModel):
@@ -129,6 +134,6 @@ class TrackPage(BaseModel):
     """A page of tracks."""
 
     tracks: list[Track]
-    next: str | None = Field(description="Pass it as `after` for the next page; null: this was the last.")
+    next: Next
     count: int | None = Field(default=None, description="How many there are, when asked for.")
     more: bool | None = Field(default=None, description="There are more than `count`: it was not counted on.")

@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import compile_path
 
 from map4_pipeline.store.errors import InfrastructureError, StoreError
+from map4_pipeline.store.marks import MarkError
 from map4_pipeline.store.query import QueryError
 
 MEDIA_TYPE = "application/problem+json"
@@ -96,6 +97,9 @@ def install(app: FastAPI) -> None:
     def on_query(request: Request, error: Exception) -> Response:
         return respond(request, Problem(400, "invalid-query", str(error)))
 
+    def on_mark(request: Request, error: Exception) -> Response:
+        return respond(request, Problem(400, "invalid-page", str(error)))
+
     def on_store(request: Request, error: Exception) -> Response:
         return respond(request, Problem(409, "conflict", str(error)))
 
@@ -112,6 +116,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, on_http)
     app.add_exception_handler(RequestValidationError, on_invalid)
     app.add_exception_handler(QueryError, on_query)
+    app.add_exception_handler(MarkError, on_mark)
     app.add_exception_handler(StoreError, on_store)
     app.add_exception_handler(InfrastructureError, on_infrastructure)
     app.add_exception_handler(PoolTimeout, lambda request, error: respond(request, _away()))

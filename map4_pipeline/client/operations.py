@@ -274,9 +274,9 @@ class Client(Transport):
         found: shapes.Timeline = self.request("GET", "/api/stats/timeline")
         return found
 
-    def list_playlists(self) -> list[shapes.PlaylistInfo]:
-        """List the playlists by name."""
-        found: list[shapes.PlaylistInfo] = self.request("GET", "/api/playlists")
+    def list_playlists(self, *, limit: int = 100, after: str | None = None) -> shapes.PlaylistPage:
+        """List the playlists by name, page by page."""
+        found: shapes.PlaylistPage = self.request("GET", "/api/playlists", query={"limit": limit, "after": after})
         return found
 
     def create_playlist(self, body: shapes.NewPlaylist) -> shapes.PlaylistDetail:
@@ -317,10 +317,11 @@ class Client(Transport):
         kind: list[Literal["identical_file", "identical_audio", "same_recording", "other_version"]] | None = None,
         state: list[Literal["open", "keep", "not_duplicates", "ignore"]] | None = None,
         limit: int = 100,
-    ) -> list[shapes.GroupInfo]:
-        """List groups, those first that free the most; without `state` those that nobody has decided about."""
-        found: list[shapes.GroupInfo] = self.request(
-            "GET", "/api/duplicates", query={"kind": kind, "state": state, "limit": limit}
+        after: str | None = None,
+    ) -> shapes.GroupPage:
+        """List groups page by page, those first that free the most; without `state` those that nobody has decided about."""
+        found: shapes.GroupPage = self.request(
+            "GET", "/api/duplicates", query={"kind": kind, "state": state, "limit": limit, "after": after}
         )
         return found
 
@@ -346,9 +347,9 @@ class Client(Transport):
         found: shapes.ExportJob = self.request("POST", "/api/export/{format}", values={"format": format}, body=body)
         return found
 
-    def list_exports(self) -> list[shapes.ExportJob]:
-        """List one's exports, the newest first."""
-        found: list[shapes.ExportJob] = self.request("GET", "/api/export")
+    def list_exports(self, *, limit: int = 50, after: str | None = None) -> shapes.ExportPage:
+        """List one's exports page by page, the newest first."""
+        found: shapes.ExportPage = self.request("GET", "/api/export", query={"limit": limit, "after": after})
         return found
 
     def get_export(self, job_id: str) -> shapes.ExportJob:

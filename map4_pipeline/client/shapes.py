@@ -171,6 +171,13 @@ class ExportJob(TypedDict):
     file: str | None
 
 
+class ExportPage(TypedDict):
+    """A page of one's exports."""
+
+    exports: list[ExportJob]
+    next: str | None
+
+
 class Facets(TypedDict):
     """How many tracks a search finds, by property."""
 
@@ -215,6 +222,13 @@ class GroupInfo(TypedDict):
     surplus_bytes: int
     tracks: list[dict[str, Any]]
     evidence: list[dict[str, Any]]
+
+
+class GroupPage(TypedDict):
+    """A page of groups."""
+
+    groups: list[GroupInfo]
+    next: str | None
 
 
 class Health(TypedDict):
@@ -388,6 +402,13 @@ class PlaylistInfo(TypedDict):
     seconds: float
     created_at: str
     updated_at: str
+
+
+class PlaylistPage(TypedDict):
+    """A page of the playlists."""
+
+    playlists: list[PlaylistInfo]
+    next: str | None
 
 
 class Problem(TypedDict):

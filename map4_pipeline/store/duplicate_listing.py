@@ -4,9 +4,10 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, func, select
+from sqlalchemy import ColumnElement, Connection, func, or_, select
 
 from map4_pipeline.store.duplicate_decisions import Decision, history
+from map4_pipeline.store.marks import mark, read_mark
 from map4_pipeline.store.schema import duplicate_groups, duplicate_members, tracks
 
 STATES = ("open", "keep", "not_duplicates", "ignore")
@@ -65,6 +66,7 @@ def list_groups(
     states: Collection[str] = ("open",),
     ids: Collection[int] | None = None,
     limit: int | None = None,
+    after: tuple[int, int] | None = None,
     library_ids: Collection[int] | None = None,
 ) -> list[Group]:
     """Return groups, those first that free the most.
@@ -76,6 +78,8 @@ def list_groups(
         Only these; empty: all.
     ids : collection of int, optional
     limit : int, optional
+    after : (int, int), optional
+        Only what comes after the group with so many surplus bytes and this id.
     library_ids : collection of int, optional
         Only groups all of whose tracks lie in these libraries.
     """
@@ -87,6 +91,9 @@ def list_groups(
         query = query.where(g.state.in_(states))
     if ids is not None:
         query = query.where(g.id.in_(ids))
+    if after is not None:
+        size, id_ = after
+        query = query.where(g.surplus_bytes <= size, or_(g.surplus_bytes < size, g.id > id_))
     query = query.where(*groups_within(library_ids))
     rows = conn.execute(query.order_by(g.surplus_bytes.desc(), g.id).limit(limit)).all()
     members = _members(conn, [row.id for row in rows])
@@ -103,6 +110,28 @@ def list_groups(
         )
         for row in rows
     ]
+
+
+def group_page(
+    conn: Connection,
+    *,
+    kinds: Collection[str] = (),
+    states: Collection[str] = ("open",),
+    limit: int,
+    after: str | None = None,
+    library_ids: Collection[int] | None = None,
+) -> tuple[list[Group], str | None]:
+    """Return a page of `list_groups`, and the mark of the next one (None: this was the last).
+
+    Raises
+    ------
+    MarkError
+        When `after` is not the mark of such a page.
+    """
+    place = None if after is None else read_mark(after, int, int)
+    found = list_groups(conn, kinds=kinds, states=states, limit=limit + 1, after=place, library_ids=library_ids)
+    page = found[:limit]
+    return page, mark(page[-1].surplus_bytes, page[-1].id) if len(found) > limit else None
 
 
 def groups_within(library_ids: Collection[int] | None) -> list[ColumnElement[bool]]:

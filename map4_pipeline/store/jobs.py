@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select, text, update
+from sqlalchemy import Connection, delete, func, insert, select, text, tuple_, update
 
+from map4_pipeline.store.marks import mark, read_mark
 from map4_pipeline.store.schema import analysis_queue, jobs
 
 OPEN = ("pending", "running")
@@ -129,14 +130,37 @@ def mirrored(job: Job) -> dict[str, Any]:
     return {"status": job.status, "done": job.done, "total": job.total, "failed": job.failed}
 
 
-def list_jobs(conn: Connection, *, user_id: int | None = None, kind: str | None = None, limit: int = 50) -> list[Job]:
-    """Return jobs, the newest first; of everybody without `user_id`."""
-    query = select(*_COLUMNS).order_by(jobs.c.created_at.desc()).limit(limit)
+def list_jobs(
+    conn: Connection,
+    *,
+    user_id: int | None = None,
+    kind: str | None = None,
+    limit: int = 50,
+    after: tuple[datetime, uuid.UUID] | None = None,
+) -> list[Job]:
+    """Return jobs, the newest first; of everybody without `user_id`. `after`: only those that come after this time and id."""
+    query = select(*_COLUMNS).order_by(jobs.c.created_at.desc(), jobs.c.id.desc()).limit(limit)
+    if after is not None:
+        query = query.where(tuple_(jobs.c.created_at, jobs.c.id) < tuple_(*after))
     if user_id is not None:
         query = query.where(jobs.c.user_id == user_id)
     if kind is not None:
         query = query.where(jobs.c.kind == kind)
     return [Job(*row) for row in conn.execute(query)]
+
+
+def job_page(conn: Connection, *, user_id: int, kind: str, limit: int, after: str | None = None) -> tuple[list[Job], str | None]:
+    """Return a page of somebody's jobs, the newest first, and the mark of the next one (None: this was the last).
+
+    Raises
+    ------
+    MarkError
+        When `after` is not the mark of such a page.
+    """
+    place = None if after is None else read_mark(after, datetime, uuid.UUID)
+    found = list_jobs(conn, user_id=user_id, kind=kind, limit=limit + 1, after=place)
+    page = found[:limit]
+    return page, mark(page[-1].created_at, page[-1].id) if len(found) > limit else None
 
 
 def claim(conn: Connection, kind: str) -> Job | None:

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select, text, update
+from sqlalchemy import Connection, delete, func, insert, select, text, true, tuple_, update
 
 from map4_pipeline.store.candidates import mix_rows
 from map4_pipeline.store.database import storable_text
 from map4_pipeline.store.errors import StoreError
 from map4_pipeline.store.listing import NAMES
+from map4_pipeline.store.marks import mark, read_mark
 from map4_pipeline.store.schema import playlist_tracks, playlists, tracks
 
 #: Scores of the transitions of an order of track ids: one for each but the first, None where there is none.
@@ -59,7 +60,26 @@ class Entry:
 # ------------------------------------------------------------------ reading
 def list_playlists(conn: Connection) -> list[Playlist]:
     """Return all playlists by name, then by age."""
-    return [_playlist(row) for row in conn.execute(_overview().order_by(func.lower(playlists.c.name), playlists.c.id))]
+    return playlist_page(conn, None)[0]
+
+
+def playlist_page(conn: Connection, limit: int | None, after: str | None = None) -> tuple[list[Playlist], str | None]:
+    """Return a page of the playlists by name, then by age, and the mark of the next page (None: this was the last).
+
+    Raises
+    ------
+    MarkError
+        When `after` is not the mark of such a page.
+    """
+    # A name may be of any length, a mark not.
+    by, id_ = func.lower(func.left(playlists.c.name, 200)), playlists.c.id
+    query = _overview().add_columns(by.label("by")).order_by(by, id_).limit(None if limit is None else limit + 1)
+    if after is not None:
+        query = query.where(tuple_(by, id_) > tuple_(*read_mark(after, str, int)))
+    rows = conn.execute(query).all()
+    page = rows[:limit]
+    following = mark(page[-1].by, page[-1].id) if len(rows) > len(page) else None
+    return [_playlist(row) for row in page], following
 
 
 def find_playlist(conn: Connection, asked: str | int) -> Playlist:
@@ -312,18 +332,17 @@ def _name(name: str) -> str:
 
 def _overview() -> Any:
     p = playlist_tracks.c
+    # For each playlist by itself: a page of them does not count all.
     size = (
-        select(p.playlist_id, func.count().label("tracks"), func.sum(tracks.c.duration).label("seconds"))
-        .join(tracks, tracks.c.id == p.track_id)
-        .group_by(p.playlist_id)
-        .subquery()
+        select(func.count().label("tracks"), func.sum(tracks.c.duration).label("seconds"))
+        .select_from(playlist_tracks.join(tracks, tracks.c.id == p.track_id))
+        .where(p.playlist_id == playlists.c.id)
+        .lateral("size")
     )
     columns = ("id", "name", "description", "kind", "parameters", "seed", "cost", "owner_id", "created_at", "updated_at")
-    return select(*(playlists.c[name] for name in columns), size.c.tracks, size.c.seconds).outerjoin(
-        size, size.c.playlist_id == playlists.c.id
-    )
+    return select(*(playlists.c[name] for name in columns), size.c.tracks, size.c.seconds).join(size, true())
 
 
 def _playlist(row: Any) -> Playlist:
-    values = dict(row._mapping)
+    values = {name: value for name, value in row._mapping.items() if name != "by"}
     return Playlist(**(values | {"tracks": int(values["tracks"] or 0), "seconds": float(values["seconds"] or 0.0)}))

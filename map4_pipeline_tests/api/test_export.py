@@ -53,7 +53,7 @@ def test_an_export_is_a_job_with_a_file(log_in: LogIn, two_libraries: list[int],
     assert [track["title"] for track in json.loads(file.content)["tracks"]] == ["One", "Two"]
     with engine.connect() as conn:
         assert conn.execute(select(export_history.c.user_id)).scalar_one() == str(anna.get("/api/auth/me").json()["id"])
-    assert [one["id"] for one in anna.get("/api/export").json()] == [job["id"]]
+    assert [one["id"] for one in anna.get("/api/export").json()["exports"]] == [job["id"]]
 
 
 def test_a_user_exports_what_he_sees(log_in: LogIn, two_libraries: list[int]) -> None:

@@ -195,7 +195,7 @@ def test_playlists_belong_to_who_made_them(log_in: LogIn, shelf: dict[str, int])
     assert [entry["track"]["title"] for entry in turned["entries"]] == ["Beta", "Delta", "Alpha"]
     limited = log_in("limited", libraries=[shelf["One"]])
     assert [entry["track"]["title"] for entry in limited.get(address).json()["entries"]] == ["Beta", "Alpha"]
-    assert [one["name"] for one in ben.get("/api/playlists").json()] == ["Friday"]
+    assert [one["name"] for one in ben.get("/api/playlists").json()["playlists"]] == ["Friday"]
     assert root.delete(address).status_code == 204
     assert anna.get(address).status_code == 404
 
@@ -258,12 +258,12 @@ def test_duplicates_are_decided_and_the_decision_taken_back(log_in: LogIn, shelf
         conn.execute(text("UPDATE tracks SET audio_hash = 'same', file_hash = title WHERE title IN ('Alpha', 'Beta')"))
     rebuild_duplicates(engine)
     anna = log_in()
-    (group,) = anna.get("/api/duplicates").json()
+    (group,) = anna.get("/api/duplicates").json()["groups"]
     address = f"/api/duplicates/{group['group']}"
     assert group["kind"] == "identical_audio"
     decided = anna.post(f"{address}/decision", json={"verdict": "keep", "keeper": shelf["Beta"]}).json()
     assert (decided["state"], decided["keeper"], decided["history"][0]["decided_by"]) == ("keep", shelf["Beta"], "anna")
-    assert anna.get("/api/duplicates").json() == []
+    assert anna.get("/api/duplicates").json() == {"groups": [], "next": None}
     assert anna.post(f"{address}/decision", json={"verdict": "keep", "keeper": shelf["Delta"]}).status_code == 409
     assert anna.delete(f"{address}/decision").json()["state"] == "open"
     assert log_in("limited", libraries=[shelf["Two"]]).get(address).status_code == 404

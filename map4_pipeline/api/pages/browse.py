@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from map4_pipeline.api.access import Reader
 from map4_pipeline.api.context import context_of
+from map4_pipeline.api.models import After
 from map4_pipeline.api.pages.rendering import page_router, render
 from map4_pipeline.api.pages.words import codec
 from map4_pipeline.store.errors import StoreError
@@ -26,7 +27,6 @@ SORTS = {
     "-energy": "Energy, high first", "energy": "Energy, low first", "-added": "Newest first", "-year": "Year, latest first",
 }  # fmt: skip
 Words = Annotated[str, Query(max_length=2000)]
-After = Annotated[str | None, Query(max_length=1000)]
 
 
 @router.get("/")

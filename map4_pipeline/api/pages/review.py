@@ -25,7 +25,7 @@ def duplicates_page(
     request: Request, principal: Reader, state: State = "open", last: Annotated[int | None, Query(ge=0, le=2**53 - 1)] = None
 ) -> Response:
     """Show groups of duplicates; `last` was just decided about and can be taken back."""
-    groups = list_duplicates(request, principal, state=[state], limit=_GROUPS)
+    groups = list_duplicates(request, principal, state=[state], limit=_GROUPS).groups
     decided = None if last is None else get_duplicates(request, last, principal)
     return render(
         request, "duplicates.html", principal, groups=groups, state=state, states=STATES, most=_GROUPS,
@@ -62,7 +62,7 @@ def statistics_page(request: Request, principal: Reader) -> Response:
 @router.get("/exports")
 def exports_page(request: Request, principal: Exporter, q: Annotated[str, Query(max_length=2000)] = "") -> Response:
     """Show one's exports, and the form for the next one."""
-    jobs = list_exports(request, principal)
+    jobs = list_exports(request, principal).exports
     formats = [one.value for one in Format if one.value != "xlsx"]
     return render(request, "exports.html", principal, jobs=jobs, formats=formats, titles=FORMATS, q=q)
 

@@ -9,11 +9,11 @@ from sqlalchemy import Connection
 
 from map4_pipeline.api.access import Editor, Principal, Reader
 from map4_pipeline.api.context import context_of
-from map4_pipeline.api.models import Strict
+from map4_pipeline.api.models import After, ListLimit, Next, Strict
 from map4_pipeline.api.problems import Problem, not_found
 from map4_pipeline.api.routes.auth import note
 from map4_pipeline.store import duplicate_decisions as decisions
-from map4_pipeline.store.duplicate_listing import group_with_history, list_groups
+from map4_pipeline.store.duplicate_listing import group_page, group_with_history
 
 router = APIRouter(prefix="/api/duplicates", tags=["duplicates"])
 Kind = Literal["identical_file", "identical_audio", "same_recording", "other_version"]
@@ -32,6 +32,13 @@ class GroupInfo(BaseModel):
     surplus_bytes: int
     tracks: list[dict[str, Any]]
     evidence: list[dict[str, Any]]
+
+
+class GroupPage(BaseModel):
+    """A page of groups."""
+
+    groups: list[GroupInfo]
+    next: Next
 
 
 class DecisionInfo(BaseModel):
@@ -67,12 +74,14 @@ def list_duplicates(
     principal: Reader,
     kind: Annotated[list[Kind] | None, Query()] = None,
     state: Annotated[list[State] | None, Query()] = None,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-) -> list[GroupInfo]:
-    """List groups, those first that free the most; without `state` those that nobody has decided about."""
+    limit: ListLimit = 100,
+    after: After = None,
+) -> GroupPage:
+    """List groups page by page, those first that free the most; without `state` those that nobody has decided about."""
+    states, granted = state or ("open",), principal.library_ids
     with context_of(request).engine.connect() as conn:
-        found = list_groups(conn, kinds=kind or (), states=state or ("open",), limit=limit, library_ids=principal.library_ids)
-    return [GroupInfo(**group.as_dict()) for group in found]
+        found, following = group_page(conn, kinds=kind or (), states=states, limit=limit, after=after, library_ids=granted)
+    return GroupPage(groups=[GroupInfo(**group.as_dict()) for group in found], next=following)
 
 
 @router.get("/{group_id:int}")

@@ -13,7 +13,7 @@ from starlette.convertors import Convertor, register_url_convertor
 
 from map4_pipeline.api.access import Exporter, Principal
 from map4_pipeline.api.context import Context, context_of
-from map4_pipeline.api.models import Strict
+from map4_pipeline.api.models import After, ListLimit, Next, Strict
 from map4_pipeline.api.problems import Problem, not_found
 from map4_pipeline.api.routes.auth import note
 from map4_pipeline.reports.fields import chosen_fields
@@ -92,6 +92,13 @@ class ExportJob(BaseModel):
         )
 
 
+class ExportPage(BaseModel):
+    """A page of one's exports."""
+
+    exports: list[ExportJob]
+    next: Next
+
+
 @router.post("/{format:word}", status_code=202)
 def create_export(request: Request, format: Format, principal: Exporter, body: ExportBody | None = None) -> ExportJob:
     """Begin an export. It goes on by itself: ask for its state, then fetch its file."""
@@ -123,10 +130,11 @@ def create_export(request: Request, format: Format, principal: Exporter, body: E
 
 
 @router.get("")
-def list_exports(request: Request, principal: Exporter) -> list[ExportJob]:
-    """List one's exports, the newest first."""
+def list_exports(request: Request, principal: Exporter, limit: ListLimit = 50, after: After = None) -> ExportPage:
+    """List one's exports page by page, the newest first."""
     with context_of(request).engine.connect() as conn:
-        return [ExportJob.of(job) for job in jobs.list_jobs(conn, user_id=principal.user.id, kind="export")]
+        found, following = jobs.job_page(conn, user_id=principal.user.id, kind="export", limit=limit, after=after)
+    return ExportPage(exports=[ExportJob.of(job) for job in found], next=following)
 
 
 @router.get("/{job_id:uuid}")

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from map4_pipeline.api.access import PlaylistMaker, Principal, Reader
 from map4_pipeline.api.context import Context, context_of
 from map4_pipeline.api.mixing import rules_of
-from map4_pipeline.api.models import Strict
+from map4_pipeline.api.models import After, ListLimit, Next, Strict
 from map4_pipeline.api.problems import Problem, not_found
 from map4_pipeline.api.routes.auth import note
 from map4_pipeline.api.routes.tracks import TrackId
@@ -40,6 +40,13 @@ class PlaylistInfo(BaseModel):
     seconds: float
     created_at: datetime
     updated_at: datetime
+
+
+class PlaylistPage(BaseModel):
+    """A page of the playlists."""
+
+    playlists: list[PlaylistInfo]
+    next: Next
 
 
 class Entry(BaseModel):
@@ -86,10 +93,11 @@ class SetWishes(Strict):
 
 
 @router.get("")
-def list_playlists(request: Request, principal: Reader) -> list[PlaylistInfo]:
-    """List the playlists by name."""
+def list_playlists(request: Request, principal: Reader, limit: ListLimit = 100, after: After = None) -> PlaylistPage:
+    """List the playlists by name, page by page."""
     with context_of(request).engine.connect() as conn:
-        return [PlaylistInfo(**_facts(one)) for one in store.list_playlists(conn)]
+        found, following = store.playlist_page(conn, limit, after)
+    return PlaylistPage(playlists=[PlaylistInfo(**_facts(one)) for one in found], next=following)
 
 
 @router.post("", status_code=201)

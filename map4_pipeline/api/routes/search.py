@@ -8,9 +8,9 @@ from pydantic import BaseModel, Field
 
 from map4_pipeline.api.access import Reader
 from map4_pipeline.api.context import context_of
-from map4_pipeline.api.models import Strict, TrackPage
+from map4_pipeline.api.models import After, Strict, TrackPage
 from map4_pipeline.api.problems import Problem
-from map4_pipeline.api.routes.tracks import After, Limit, Words, page
+from map4_pipeline.api.routes.tracks import Limit, Words, page
 from map4_pipeline.hamms.camelot import parse_key, to_camelot
 from map4_pipeline.store.reads import read_facets
 
@@ -46,7 +46,7 @@ class Advanced(Strict):
     state: list[Literal["failed", "missing", "hidden", "duplicate", "conflict", "doubtful"]] = Field(default_factory=list)
     sort: str | None = Field(default=None, max_length=40, description="A field; with - in front, falling.", examples=["-energy"])
     limit: int = Field(default=50, ge=1, le=500)
-    after: str | None = Field(default=None, max_length=1000)
+    after: str | None = Field(default=None, max_length=2000)
     count: bool = False
 
     def words(self) -> str:

@@ -9,18 +9,16 @@ from sqlalchemy import Connection
 
 from map4_pipeline.api.access import Editor, Principal, Reader
 from map4_pipeline.api.context import Context, context_of
-from map4_pipeline.api.models import Strict, TrackDetail, TrackPage
-from map4_pipeline.api.problems import Problem, not_found
+from map4_pipeline.api.models import After, Strict, TrackDetail, TrackPage
+from map4_pipeline.api.problems import not_found
 from map4_pipeline.api.routes.auth import note
 from map4_pipeline.api.versions import IfMatch, refuse_stale
 from map4_pipeline.store.corrections import correct, withdraw
 from map4_pipeline.store.details import hide_track, lock_track, restore_track, track_detail, track_version
-from map4_pipeline.store.errors import StoreError
 from map4_pipeline.store.reads import read_count, read_search
 
 router = APIRouter(prefix="/api/tracks", tags=["tracks"])
 Limit = Annotated[int, Query(ge=1, le=500)]
-After = Annotated[str | None, Query(max_length=1000, description="`next` of the page before.")]
 Words = Annotated[str, Query(max_length=2000, description="As in `map4 search`.", examples=["genre:house bpm:120..128"])]
 #: The largest number that every JSON reader takes as it is; no id is larger.
 TrackId = Annotated[int, Field(ge=0, le=2**53 - 1)]
@@ -48,10 +46,7 @@ def page(request: Request, principal: Principal, words: str, limit: int, after: 
     """Return a page of a search as a response."""
     context = context_of(request)
     with context.engine.connect() as conn:
-        try:
-            found = read_search(conn, context.cache, words, limit, after, libraries=principal.library_ids)
-        except StoreError as error:
-            raise Problem(400, "invalid-page", str(error)) from None
+        found = read_search(conn, context.cache, words, limit, after, libraries=principal.library_ids)
         document: dict[str, Any] = {"tracks": found["rows"], "next": found["following"]}
         if count:
             document |= read_count(conn, context.cache, words, libraries=principal.library_ids)

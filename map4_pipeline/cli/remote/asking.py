@@ -132,7 +132,11 @@ def list_(ctx: click.Context, as_json: bool) -> None:
     from map4_pipeline.cli.tables import length
 
     with asking(ctx) as client:
-        found = client.list_playlists()
+        page = client.list_playlists(limit=1000)
+        found = page["playlists"]
+        while page["next"] is not None:
+            page = client.list_playlists(limit=1000, after=page["next"])
+            found += page["playlists"]
     for one in found:
         if as_json:
             lines.write_json(one)

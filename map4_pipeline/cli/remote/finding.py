@@ -197,7 +197,7 @@ def duplicates(ctx: click.Context, limit: int, as_json: bool) -> None:
     from map4_pipeline.cli.console import make_console, printable
 
     with asking(ctx) as client:
-        found = client.list_duplicates(limit=limit)
+        found = client.list_duplicates(limit=limit)["groups"]
     console = make_console()
     for group in found:
         if as_json:
