@@ -148,6 +148,11 @@ class Client(Transport):
         found: list[shapes.AuditInfo] = self.request("GET", "/api/audit", query={"before": before, "limit": limit})
         return found
 
+    def list_libraries(self) -> list[shapes.LibraryInfo]:
+        """List the libraries that one sees, in the order in which they were registered."""
+        found: list[shapes.LibraryInfo] = self.request("GET", "/api/libraries")
+        return found
+
     def analyze_track(self, body: shapes.SingleBody) -> shapes.BatchJob:
         """Ask for one track to be analysed."""
         found: shapes.BatchJob = self.request("POST", "/api/tracks/analyze", body=body)

@@ -255,6 +255,20 @@ class KeyCandidate(TypedDict):
     probability: float
 
 
+class LibraryInfo(TypedDict):
+    """A library, and how many tracks it has; hidden ones are left out."""
+
+    id: int
+    name: str
+    slug: str
+    path: str | None
+    watched: bool
+    tracks: int
+    failed: int
+    missing: int
+    scanned_at: str | None
+
+
 class LibraryStats(TypedDict):
     """The library at a glance: what the user sees of it, with counts by property."""
 

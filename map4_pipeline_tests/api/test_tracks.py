@@ -173,6 +173,19 @@ def test_tracks_are_compared_with_reasons(log_in: LogIn, shelf: dict[str, int]) 
     assert [one["track"]["title"] for one in similar] == ["Beta", "Delta"]
 
 
+def test_who_sees_a_library_finds_it_in_the_list(log_in: LogIn, shelf: dict[str, int], engine: Engine, tmp_path: Path) -> None:
+    with engine.begin() as conn:
+        conn.execute(text("UPDATE tracks SET missing_since = now() WHERE title = 'Alpha'"))
+        conn.execute(text("UPDATE tracks SET status = 'failed' WHERE title = 'Beta'"))
+    one, two = log_in("root", "admin").get("/api/libraries").json()
+    assert (one["id"], one["name"], one["slug"], one["path"]) == (shelf["One"], "One", "one", f"{tmp_path}/One")
+    assert (one["tracks"], one["failed"], one["missing"]) == (1, 1, 1)
+    assert (two["tracks"], two["failed"], two["missing"], two["scanned_at"]) == (1, 0, 0, None)
+    (seen,) = log_in("limited", libraries=[shelf["Two"]]).get("/api/libraries").json()
+    assert seen == two | {"path": None}
+    assert log_in("nobody", "viewer", libraries=[]).get("/api/libraries").json() == []
+
+
 def test_statistics_count_what_there_is(log_in: LogIn, shelf: dict[str, int]) -> None:
     anna = log_in()
     library = anna.get("/api/stats/library").json()

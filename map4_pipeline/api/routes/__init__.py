@@ -12,6 +12,7 @@ from map4_pipeline.api.routes import (
     forward,
     health,
     identities,
+    libraries,
     metrics,
     playlists,
     privacy,
@@ -30,6 +31,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     forward.router,
     privacy.router,
     users.router,
+    libraries.router,
     batch.router,  # before tracks: /api/tracks/analyze is no track
     tracks.router,
     audio.router,

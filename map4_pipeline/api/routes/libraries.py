@@ -1,0 +1,48 @@
+"""Libraries: those that a user sees."""
+
+from datetime import datetime
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, Field
+
+from map4_pipeline.api.access import Permission, Reader
+from map4_pipeline.api.context import context_of
+from map4_pipeline.store.overview import library_overviews
+
+router = APIRouter(prefix="/api/libraries", tags=["libraries"])
+
+
+class LibraryInfo(BaseModel):
+    """A library, and how many tracks it has; hidden ones are left out."""
+
+    id: int = Field(description="What `library` of a place to analyse takes.")
+    name: str
+    slug: str
+    path: str | None = Field(description="Its root; for those who look after libraries, null for others.")
+    watched: bool
+    tracks: int = Field(description="There and analysed.")
+    failed: int
+    missing: int = Field(description="The file is gone.")
+    scanned_at: datetime | None = Field(description="When a scan last ran to its end.")
+
+
+@router.get("")
+def list_libraries(request: Request, principal: Reader) -> list[LibraryInfo]:
+    """List the libraries that one sees, in the order in which they were registered."""
+    with context_of(request).engine.connect() as conn:
+        found = library_overviews(conn, principal.library_ids)
+    shows_path = principal.may(Permission.LIBRARIES)
+    return [
+        LibraryInfo(
+            id=one.id,
+            name=one.name,
+            slug=one.slug,
+            path=one.root_text if shows_path else None,
+            watched=one.watched,
+            tracks=one.tracks,
+            failed=one.failed,
+            missing=one.missing,
+            scanned_at=one.last_completed_at,
+        )
+        for one in found
+    ]
