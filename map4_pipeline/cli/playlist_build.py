@@ -162,7 +162,7 @@ def _store_and_show(
         f"{count:,} with {reason} left out" if reason != "excluded" else f"{count:,} excluded"
         for reason, count in built.left_out.items()
     ]
-    said += [f"{found.copies:,} copies of the same audio left out"] if found.copies else []
+    said += [f"{found.copies:,} copies of the same recording left out"] if found.copies else []
     said += [f"{found.not_drawn:,} not drawn (--candidates, or a narrower --filter)"] if found.not_drawn else []
     console.print(f"chosen from  {', '.join(said)}", style="dim", soft_wrap=True)
 

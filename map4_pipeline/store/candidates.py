@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
+from map4_pipeline.store.copies import without_copies
 from map4_pipeline.store.errors import StoreError
 from map4_pipeline.store.query import Query
 from map4_pipeline.store.schema import tracks
@@ -57,7 +58,7 @@ class Candidates:
     found : int
         Tracks that the query found.
     copies : int
-        Of these, left out because another has the same audio.
+        Of these, left out because another is the same recording.
     not_drawn : int
         Left out because they were too many.
     """
@@ -71,7 +72,7 @@ class Candidates:
 def candidates(
     conn: Connection, query: Query, required: Sequence[int] = (), limit: int | None = None, seed: int = 1
 ) -> Candidates:
-    """Return the tracks that a set may be made of: what a query finds, without copies of the same audio.
+    """Return the tracks that a set may be made of: what a query finds, each recording once (`store.copies`).
 
     Parameters
     ----------
@@ -89,23 +90,9 @@ def candidates(
     everything = int(conn.execute(select(func.count()).select_from(tracks)).scalar_one())
     ids = [id_ for id_, _ in matching_ids(conn, query, everything + 1)]
     found = len(ids)
-    kept, copies = _without_copies(conn, ids, set(required))
+    kept = sorted(without_copies(conn, sorted(ids), wanted=set(required)))
     drawn = kept if limit is None else _sample(kept, set(required), limit, seed)
-    return Candidates(mix_rows(conn, drawn), found, copies, len(kept) - len(drawn))
-
-
-def _without_copies(conn: Connection, ids: list[int], required: set[int]) -> tuple[list[int], int]:
-    query = select(tracks.c.id, tracks.c.audio_hash).where(tracks.c.id == func.any(ids)).order_by(tracks.c.id)
-    rows = [(row.id, row.audio_hash) for row in conn.execute(query)]
-    heard = {audio for id_, audio in rows if id_ in required and audio}
-    kept = []
-    for id_, audio in rows:
-        if id_ in required or not audio:
-            kept.append(id_)
-        elif audio not in heard:
-            heard.add(audio)
-            kept.append(id_)
-    return kept, len(rows) - len(kept)
+    return Candidates(mix_rows(conn, drawn), found, found - len(kept), len(kept) - len(drawn))
 
 
 def _sample(ids: list[int], required: set[int], limit: int, seed: int) -> list[int]:

@@ -16,7 +16,7 @@ from map4_pipeline.store.cache import Cache
 from map4_pipeline.store.details import track_detail
 from map4_pipeline.store.errors import InfrastructureError, StoreError
 from map4_pipeline.store.playlists import Playlist, entries
-from map4_pipeline.store.schema import duplicate_groups, duplicate_members, export_history, tracks
+from map4_pipeline.store.schema import export_history, tracks
 from map4_pipeline.store.similar import mix_track, similar_tracks
 
 #: Formats in which single tracks and playlists are reported.
@@ -49,34 +49,15 @@ def track_sheet(conn: Connection, track_id: int, rules: TransitionRules) -> Trac
 def _matches(conn: Connection, row: dict[str, Any], rules: TransitionRules) -> list[Match]:
     if row["status"] != "ok" or not any(value is not None for value in (row["hamms"] or {}).values()):
         return []
-    found = similar_tracks(conn, row["id"], 4 * _MATCHES, by="mix", rules=rules)
-    groups = _recordings(conn, [row["id"], *(one.row["id"] for one in found)])
-    told = set(groups.get(row["id"], ()))
-    matches: list[Match] = []
-    for one in found:
-        same = groups.get(one.row["id"], set())
-        # Another file of this recording, or of one that is told already, is no other track to play.
-        if not same & told and len(matches) < _MATCHES:
-            told |= same
-            likeness = one.similarity
-            matches.append(
-                Match(row=one.row, step=_step(one.transition), percentile=likeness.percentile, shares=likeness.contributions)
-            )
-    return matches
-
-
-def _recordings(conn: Connection, ids: Sequence[int]) -> dict[int, set[int]]:
-    """Return the groups of duplicates that tracks are in; those that somebody decided to be none do not count."""
-    members, groups = duplicate_members.c, duplicate_groups.c
-    query = (
-        select(members.track_id, members.group_id)
-        .join(duplicate_groups, groups.id == members.group_id)
-        .where(members.track_id == func.any(list(ids)), groups.state != "not_duplicates", groups.kind != "other_version")
-    )
-    found: dict[int, set[int]] = {}
-    for track_id, group_id in conn.execute(query):
-        found.setdefault(track_id, set()).add(group_id)
-    return found
+    return [
+        Match(
+            row=one.row,
+            step=_step(one.transition),
+            percentile=one.similarity.percentile,
+            shares=one.similarity.contributions,
+        )
+        for one in similar_tracks(conn, row["id"], _MATCHES, by="mix", rules=rules)
+    ]
 
 
 def usual_profile(conn: Connection) -> dict[str, float | None]:

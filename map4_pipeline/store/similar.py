@@ -21,6 +21,7 @@ from map4_pipeline.hamms.nearest import MIX_COLUMNS, NearestTable
 from map4_pipeline.hamms.similarity import Similarity, compare_many, embed_table, embed_tracks
 from map4_pipeline.hamms.transition import MixTrack, Transition, TransitionRules, transition
 from map4_pipeline.hamms.vector import BPM_HIGH, BPM_LOW
+from map4_pipeline.store.copies import without_copies
 from map4_pipeline.store.errors import StoreError
 from map4_pipeline.store.listing import rows_by_id
 from map4_pipeline.store.query import Query
@@ -105,7 +106,7 @@ class SimilarIndex:
             self._generation, self._since = state.generation, state.since
 
     def nearest(self, conn: Connection, track_id: int, count: int, query: Query, rules: TransitionRules | None) -> list[int]:
-        """Return the ids of the nearest tracks that a query finds, roughly in order.
+        """Return the ids of the nearest recordings that a query finds, roughly in order: no copy of the track or of each other.
 
         Parameters
         ----------
@@ -130,13 +131,14 @@ class SimilarIndex:
             found = [int(id_) for id_ in candidates if id_ in fitting]
             if len(gone):
                 table.drop(gone)
-            if len(found) >= count or len(candidates) >= len(table):
-                return found[:count]
+            others = _recordings(conn, track_id, found, count)
+            if len(others) >= count or len(candidates) >= len(table):
+                return others
             # A narrow filter: everything it finds is compared.
             places = table.places(_all_fitting(conn, query))
             order = np.argsort(distances[places], kind="stable")
             best = places[order][np.isfinite(distances[places][order])]
-            return [int(id_) for id_ in table.ids[best[:count]]]
+            return _recordings(conn, track_id, table.ids[best].tolist(), count)
 
     def _load(self, conn: Connection) -> None:
         self._table = NearestTable()
@@ -184,7 +186,7 @@ def similar_tracks(
     by: Literal["similarity", "mix"] = "similarity",
     rules: TransitionRules | None = None,
 ) -> list[Similar]:
-    """Return the tracks that are most like one, the most alike first.
+    """Return the tracks that are most like one, the most alike first: other recordings than it, each once.
 
     Parameters
     ----------
@@ -290,6 +292,19 @@ def _fitting(conn: Connection, candidates: "NDArray[np.int64]", query: Query) ->
     ).all()
     there = np.array([id_ for id_, _ in rows], dtype=np.int64)
     return {id_ for id_, it_fits in rows if it_fits}, np.setdiff1d(candidates, there)
+
+
+def _recordings(conn: Connection, track_id: int, found: list[int], count: int) -> list[int]:
+    """Return the first tracks of what was found that are other recordings than a track's, each recording once.
+
+    Copies lie side by side, so a few more than wanted are looked at; where that leaves too few, twice as many.
+    """
+    looked = 2 * count + 8
+    while True:
+        others = without_copies(conn, found[:looked], heard=(track_id,))
+        if len(others) >= count or looked >= len(found):
+            return others[:count]
+        looked *= 2
 
 
 def _all_fitting(conn: Connection, query: Query) -> "NDArray[np.int64]":

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import pytest
-from sqlalchemy import Engine, insert, select, text, update
+from sqlalchemy import Connection, Engine, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from map4_pipeline.store import playlists as store
@@ -13,7 +13,7 @@ from map4_pipeline.store.directories import register_directories
 from map4_pipeline.store.errors import StoreError
 from map4_pipeline.store.libraries import register_library
 from map4_pipeline.store.query import parse_query
-from map4_pipeline.store.schema import directories, playlist_tracks, playlists, tracks
+from map4_pipeline.store.schema import directories, duplicate_groups, duplicate_members, playlist_tracks, playlists, tracks
 
 
 @pytest.fixture
@@ -44,6 +44,13 @@ def ids(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> list[int]:
         found = list(conn.scalars(insert(tracks).returning(tracks.c.id), rows))
         conn.execute(update(tracks).where(tracks.c.id == found[6]).values(hidden_at=text("now()")))
     return sorted(found)
+
+
+def add_group(conn: Connection, kind: str, members: list[int], keeper: int | None = None, state: str = "open") -> None:
+    """A group of duplicates as the asset writes it."""
+    group = insert(duplicate_groups).values(kind=kind, keeper_track_id=keeper, state=state).returning(duplicate_groups.c.id)
+    number = conn.execute(group).scalar_one()
+    conn.execute(insert(duplicate_members), [{"group_id": number, "track_id": member} for member in members])
 
 
 def ratio(order: Sequence[int]) -> list[float | None]:
@@ -177,6 +184,30 @@ def test_candidates_are_what_the_query_finds_without_copies(engine: Engine, ids:
         assert [row["track_id"] for row in candidates(conn, parse_query(""), [ids[8]]).rows] == [*ids[:6], ids[8]]
         with pytest.raises(StoreError, match="There is no track 123456"):
             candidates(conn, parse_query(""), [123456])
+
+
+@pytest.mark.parametrize("state", ["open", "keep", "ignore"])
+def test_of_a_recording_the_copy_to_keep_is_the_candidate(engine: Engine, ids: list[int], state: str) -> None:
+    with engine.connect() as conn:
+        # The last two have the same audio; nobody has put the last into the group yet.
+        add_group(conn, "same_recording", [ids[1], ids[3], ids[7]], keeper=ids[3], state=state)
+        add_group(conn, "other_version", [ids[3], ids[4]])
+        found = candidates(conn, parse_query(""))
+        assert [row["track_id"] for row in found.rows] == [ids[0], *ids[2:6]]
+        assert (found.found, found.copies) == (8, 3)
+        # What has to be played is played in the file that was named, and in each of two.
+        for wanted in ([ids[8]], [ids[1]], [ids[1], ids[7]]):
+            rows = candidates(conn, parse_query(""), wanted).rows
+            assert [row["track_id"] for row in rows] == sorted([ids[0], ids[2], ids[4], ids[5], *wanted])
+        # The filter leaves the one to keep out, and its copies are fewer.
+        assert [row["track_id"] for row in candidates(conn, parse_query("bpm:121..123")).rows] == ids[:3]
+
+
+def test_what_somebody_decided_to_be_no_copies_is_played(engine: Engine, ids: list[int]) -> None:
+    with engine.connect() as conn:
+        add_group(conn, "same_recording", [ids[1], ids[3], ids[7], ids[8]], keeper=ids[3], state="not_duplicates")
+        # The same sound data is the same recording, whatever anybody says.
+        assert [row["track_id"] for row in candidates(conn, parse_query("")).rows] == [*ids[:6], ids[7]]
 
 
 def test_of_too_many_candidates_the_seed_draws_some(engine: Engine, ids: list[int]) -> None:

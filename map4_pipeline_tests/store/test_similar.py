@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ from map4_pipeline.store.errors import StoreError
 from map4_pipeline.store.libraries import register_library
 from map4_pipeline.store.lookup import candidates
 from map4_pipeline.store.query import parse_query
-from map4_pipeline.store.schema import directories, tracks
+from map4_pipeline.store.schema import directories, duplicate_groups, duplicate_members, tracks
 from map4_pipeline.store.similar import index_of, similar_tracks
 
 from ..postgres import PostgresForTests
@@ -138,6 +138,39 @@ def test_filters_narrow_and_wide(library: Engine, monkeypatch: pytest.MonkeyPatc
         assert ids(narrow) == expected
         assert 0 < len(expected) < 20
         assert similar_tracks(conn, 4, 5, parse_query("artist:nobody")) == []
+
+
+@pytest.mark.parametrize("by", ["similarity", "mix"])
+@pytest.mark.parametrize("query", ["", "genre:rock"])
+def test_a_recording_is_found_once_and_not_by_its_own_copy(
+    filled: Engine, monkeypatch: pytest.MonkeyPatch, by: Literal["similarity", "mix"], query: str
+) -> None:
+    monkeypatch.setattr(module, "_CANDIDATES", 40)
+    wanted = parse_query(query)
+    with filled.begin() as conn:
+        before = ids(similar_tracks(conn, 4, 1000, wanted, by=by))
+        first, second, third, fourth, fifth = before[:5]
+        conn.execute(update(tracks).where(tracks.c.id.in_([4, second])).values(audio_hash="same"))
+        copies = [*before[6:26], 4, fifth, first]
+        measured = conn.execute(select(tracks.c.id, tracks.c.energy).where(tracks.c.id.in_(before[6:26])))
+        energies: dict[int, float] = {row.id: row.energy for row in measured}
+        keeper = max(energies, key=lambda id_: energies[id_])
+        for kind, state, chosen, members in (
+            ("same_recording", "open", keeper, copies),
+            ("other_version", "open", None, [4, third]),
+            ("same_recording", "not_duplicates", None, [third, fourth]),
+        ):
+            group = insert(duplicate_groups).values(kind=kind, state=state, keeper_track_id=chosen)
+            number = conn.scalar(group.returning(duplicate_groups.c.id))
+            conn.execute(insert(duplicate_members), [{"group_id": number, "track_id": one} for one in members])
+        left = [third, fourth, before[5], *before[26:]]
+        assert ids(similar_tracks(conn, 4, 1000, wanted, by=by)) == left
+        assert ids(similar_tracks(conn, 4, 3, wanted, by=by)) == left[:3]
+        # Asked from outside, the one to keep stands for all of them; where a filter leaves it out, the nearest does.
+        outside = ids(similar_tracks(conn, third, 1000, wanted, by=by))
+        assert set(outside) & {4, second, *copies} == {keeper}
+        calm = parse_query(f"{query} energy<{energies[keeper]}")
+        assert len(set(ids(similar_tracks(conn, third, 1000, calm, by=by))) & {4, second, *copies}) == 1
 
 
 def test_what_another_process_writes_is_seen(filled: Engine, database: str) -> None:
