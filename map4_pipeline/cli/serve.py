@@ -1,7 +1,9 @@
 """`map4 serve`: the REST API and the web page."""
 
 import contextlib
+import logging
 import os
+import socket
 import sys
 import tempfile
 import threading
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from sqlalchemy import Engine
 
+_log = logging.getLogger("map4.cli.serve")
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 #: Requests that work at once in all processes together, each with a connection to the database; more of them wait.
 THREADS = 24
@@ -38,7 +41,7 @@ def serve(host: str | None, port: int | None, processes: int | None, tls_certifi
 
     from map4_pipeline.cli.console import make_console
     from map4_pipeline.cli.resident import ResidentProcess
-    from map4_pipeline.cli.services import free_port
+    from map4_pipeline.cli.services import bound_socket, free_port
     from map4_pipeline.observe.logs import configure_logging
     from map4_pipeline.observe.sentry import start_sentry
     from map4_pipeline.settings import settings
@@ -67,13 +70,16 @@ def serve(host: str | None, port: int | None, processes: int | None, tls_certifi
                 "--tls-key, or a proxy with HTTPS and MAP4_PUBLIC_URL.",
                 style="bold yellow", soft_wrap=True,
             )  # fmt: skip
-        with _several(count, certificate, key):
+        wanted = configured.api_port if port is None else port
+        with _several(count, certificate, key), contextlib.ExitStack() as stack:
+            # Several processes listen on one socket, which they are given.
+            shared = stack.enter_context(bound_socket(address, wanted, "map4 serve")) if count > 1 else None
             config = uvicorn.Config(
                 f"{__name__}:make_app",
                 factory=True,
                 workers=count,
                 host=address,
-                port=free_port(address, configured.api_port if port is None else port, "map4 serve"),
+                port=free_port(address, wanted, "map4 serve") if shared is None else shared.getsockname()[1],
                 log_config=None,
                 access_log=False,
                 server_header=False,
@@ -86,10 +92,16 @@ def serve(host: str | None, port: int | None, processes: int | None, tls_certifi
             )
             scheme = "http" if certificate is None else "https"
             shown = f"[{address}]" if ":" in address else address
-            console.print(f"MAP4  {scheme}://{shown}:{config.port}   (Ctrl-C stops it)", style="bold")
+            where = f"{scheme}://{shown}:{config.port}"
+
+            def tell() -> None:
+                console.print(f"MAP4  {where}   (Ctrl-C stops it)", style="bold")
+                if shared is not None:  # of one process uvicorn says it
+                    _log.info("%d processes are running on %s", count, where)
+
             # Single files that somebody asks for are analysed at once, in a process beside this one.
             with ResidentProcess(configured, configured.home / "logs" / "resident.log"):
-                _run(config)
+                _run(config, shared, tell)
     finally:
         keeper.dispose()
 
@@ -151,15 +163,52 @@ def _modern_tls(config: "uvicorn.Config", _default: "Callable[[], ssl.SSLContext
     return tls_context(Path(str(config.ssl_certfile)), Path(str(config.ssl_keyfile)))
 
 
-def _run(config: "uvicorn.Config") -> None:
-    """Serve until somebody wants an end, in this process or in several that this one watches."""
+def _run(config: "uvicorn.Config", shared: socket.socket | None, tell: Callable[[], None]) -> None:
+    """Serve until somebody wants an end, in this process or in several that this one watches.
+
+    Parameters
+    ----------
+    shared : socket, optional
+        On which several processes listen.
+    tell : callable
+        Called once users are listened to.
+    """
     import uvicorn
     from uvicorn.supervisors import Multiprocess
 
-    if config.workers == 1:
-        uvicorn.Server(config).run()
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            if self.started:
+                tell()
+
+    if shared is None:
+        Server(config).run()
         return
-    Multiprocess(config, sockets=[config.bind_socket()]).run()
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not _listens(shared):
+            if ended.wait(0.05):
+                return
+        tell()
+
+    watcher = threading.Thread(target=watch, name="listening", daemon=True)
+    supervisor = Multiprocess(config, sockets=[shared])
+    watcher.start()
+    try:
+        supervisor.run()
+    finally:
+        ended.set()
+        watcher.join()
+
+
+def _listens(shared: socket.socket) -> bool:
+    """Return whether a process listens on a socket that several have."""
+    try:
+        return bool(shared.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+    except OSError:  # a system that does not say it
+        return True
 
 
 def tls_context(certificate: Path, key: Path) -> "ssl.SSLContext":

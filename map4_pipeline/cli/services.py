@@ -42,7 +42,20 @@ _LOCATIONS_QUERY = """{ workspaceOrError { ... on Workspace { locationEntries {
 
 
 def free_port(host: str, port: int, command: str = "map4 up") -> int:
-    """Return the port when it can be listened on, for 0 any that can; `command` is what the user typed.
+    """Return the port when it can be listened on, for 0 any that can; as `bound_socket`."""
+    with bound_socket(host, port, command) as probe:
+        return int(probe.getsockname()[1])
+
+
+def bound_socket(host: str, port: int, command: str) -> socket.socket:
+    """Return a socket that has a port, for 0 any that can be listened on, and does not listen yet.
+
+    Parameters
+    ----------
+    host : str
+        Of a name that has both, the IPv4 address is taken.
+    command : str
+        What the user typed.
 
     Raises
     ------
@@ -50,13 +63,16 @@ def free_port(host: str, port: int, command: str = "map4 up") -> int:
         When it is taken or not allowed, or the host is no address of this machine.
     """
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind, protocol) as probe:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        family, kind, protocol, _, address = min(found, key=lambda one: one[0] != socket.AF_INET)
+        with contextlib.ExitStack() as unless_bound:
+            made = unless_bound.enter_context(socket.socket(family, kind, protocol))
             if sys.platform != "win32":
                 # As the server does: connections of a server that has just ended do not count.
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-            return int(probe.getsockname()[1])
+                made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            made.bind(address)
+            unless_bound.pop_all()
+            return made
     except PermissionError:
         raise click.UsageError(
             f"Port {port} may only be used by an administrator. Choose another: {command} --port 3000"
