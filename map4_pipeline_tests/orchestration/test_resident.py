@@ -31,7 +31,7 @@ from .work import tick
 pytestmark = pytest.mark.xdist_group("resident")
 
 
-def until(condition: Callable[[], Any], seconds: float = 90.0) -> None:
+def until(condition: Callable[[], Any], seconds: float = 200.0) -> None:
     """Wait until something holds."""
     deadline = time.monotonic() + seconds
     while not condition():
