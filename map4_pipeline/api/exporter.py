@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -132,8 +133,27 @@ class Exporter:
 
 def request_of(job: Job) -> ExportRequest:
     """Return what an export job asks for."""
-    asked: dict[str, Any] = job.request
-    user = None if job.user_id is None else str(job.user_id)
+    return request_from(job.request, None if job.user_id is None else str(job.user_id))
+
+
+def request_from(asked: Mapping[str, Any], user: str | None = None) -> ExportRequest:
+    """Return what a job of such a wish asks for; wishes of before lack what came later.
+
+    Raises
+    ------
+    ValueError
+        When there is no such field.
+    """
     granted = asked.get("libraries")
-    fields = chosen_fields(asked.get("fields"))
-    return ExportRequest(asked["format"], asked.get("query", ""), fields, user, None if granted is None else frozenset(granted))
+    return ExportRequest(
+        asked["format"],
+        asked.get("query", ""),
+        chosen_fields(asked.get("fields")),
+        user,
+        None if granted is None else frozenset(granted),
+        playlist=asked.get("playlist"),
+        path_map=tuple(asked.get("path_map", ())),
+        notation=asked.get("key_notation"),
+        new=asked.get("new", False),
+        measured=asked.get("measured", False),
+    )

@@ -2,6 +2,7 @@
 
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -53,7 +54,7 @@ def export(
     from map4_pipeline.reports.interchange.places import PathMap
     from map4_pipeline.settings import settings
     from map4_pipeline.store.database import open_database
-    from map4_pipeline.store.exports import KINDS, ExportRequest, run_export
+    from map4_pipeline.store.exports import KINDS, ExportRequest, misfit, run_export
     from map4_pipeline.store.playlists import find_playlist
     from map4_pipeline.store.query import QueryError
 
@@ -70,16 +71,12 @@ def export(
     kind = kind or _by_ending(output)
     if kind not in KINDS:
         raise click.UsageError(f"There is no format {kind!r}. Formats: {', '.join(KINDS)}.")
-    if fields and not KINDS[kind].takes_fields:
-        raise click.UsageError(f"--fields is for csv, json, jsonl and parquet; {kind} has fields of its own.")
-    if (playlist or path_map or notation) and not KINDS[kind].is_deck:
-        raise click.UsageError(f"--playlist, --path-map and --key-notation are for rekordbox, traktor and m3u8, not for {kind}.")
-    if new and not KINDS[kind].is_deck:
-        raise click.UsageError(f"--new is for rekordbox, traktor and m3u8, not for {kind}.")
-    if new and playlist is not None:
-        raise click.UsageError("--new and --playlist do not go together: what is new is a playlist of its own.")
-    if measured and kind not in ("rekordbox", "traktor"):
-        raise click.UsageError(f"--measured is for rekordbox and traktor, not for {kind}.")
+    request = ExportRequest(kind, " ".join(words), path_map=path_map, notation=notation, new=new, measured=measured)
+    # Whatever its number is: the database is asked once it is known that the rest goes together.
+    asked = request if playlist is None else replace(request, playlist=0)
+    wrong = misfit(asked, call=_option, takes_fields=bool(fields))
+    if wrong:
+        raise click.UsageError(wrong)
     try:
         PathMap(path_map)
         chosen = chosen_fields([name.strip() for name in fields.split(",")] if fields else None)
@@ -94,14 +91,10 @@ def export(
     engine = open_database(configured)
     console = make_console(stderr=True)
     try:
-        number = None
+        request = replace(request, fields=chosen)
         if playlist is not None:
             with engine.connect() as conn:
-                number = find_playlist(conn, playlist).id
-        query = " ".join(words)
-        request = ExportRequest(
-            kind, query, chosen, playlist=number, path_map=path_map, notation=notation, new=new, measured=measured
-        )
+                request = replace(request, playlist=find_playlist(conn, playlist).id)
         with console.status("Exporting ...") as status:
             written = run_export(
                 engine, request, target, progress=lambda done, total: status.update(f"Exporting: {done:,} of {total:,} tracks")
@@ -117,6 +110,11 @@ def export(
         lines.write_json(facts | {"duration_ms": written.duration_ms})
         return
     make_console().print(folder_text(written.path), soft_wrap=True)
+
+
+def _option(name: str) -> str:
+    """Return the option of an export's attribute."""
+    return "--key-notation" if name == "notation" else f"--{name.replace('_', '-')}"
 
 
 def _by_ending(output: Path | None) -> str:

@@ -148,10 +148,15 @@ class Entry(TypedDict):
 
 
 class ExportBody(TypedDict):
-    """Which tracks, and which of their fields."""
+    """Which tracks, which of their fields, and how a DJ program or a player takes them."""
 
     query: NotRequired[str]
     fields: NotRequired[list[str] | None]
+    playlist: NotRequired[int | None]
+    path_map: NotRequired[list[str]]
+    key_notation: NotRequired[Literal["musical", "camelot", "open"] | None]
+    new: NotRequired[bool]
+    measured: NotRequired[bool]
 
 
 class ExportJob(TypedDict):

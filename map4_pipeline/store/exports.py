@@ -22,6 +22,7 @@ from map4_pipeline.store.deck_lists import imported_playlists, own_playlists, wi
 from map4_pipeline.store.decks import Deck, adopt_tracks, count_beyond, deck_tracks
 from map4_pipeline.store.errors import InfrastructureError, StoreError
 from map4_pipeline.store.listing import NAMES
+from map4_pipeline.store.playlists import find_by_id
 from map4_pipeline.store.query import Query, parse_query, within
 from map4_pipeline.store.schema import controls, export_history, libraries, playlist_tracks, tracks
 from map4_pipeline.store.search import order_on_tracks
@@ -132,6 +133,31 @@ class Export:
             self.progress(done, self.count)
 
 
+def misfit(request: ExportRequest, *, call: Callable[[str], str] = str, takes_fields: bool = False) -> str | None:
+    """Return why what was asked for does not go together; None where it does.
+
+    Parameters
+    ----------
+    call : callable
+        Names an attribute of the request in the words of who asked.
+    takes_fields : bool
+        Whether fields were asked for.
+    """
+    kind, decks = KINDS[request.kind], "rekordbox, traktor and m3u8"
+    if takes_fields and not kind.takes_fields:
+        return f"{call('fields')} is for csv, json, jsonl and parquet; {request.kind} has fields of its own."
+    if (request.playlist is not None or request.path_map or request.notation) and not kind.is_deck:
+        named = f"{call('playlist')}, {call('path_map')} and {call('notation')}"
+        return f"{named} are for {decks}, not for {request.kind}."
+    if request.new and not kind.is_deck:
+        return f"{call('new')} is for {decks}, not for {request.kind}."
+    if request.new and request.playlist is not None:
+        return f"{call('new')} and {call('playlist')} do not go together: what is new is a playlist of its own."
+    if request.measured and request.kind not in ("rekordbox", "traktor"):
+        return f"{call('measured')} is for rekordbox and traktor, not for {request.kind}."
+    return None
+
+
 def _where(query: Query, request: ExportRequest, last_export: datetime | None) -> list[ColumnElement[bool]]:
     found = on_tracks(query)
     if request.new and request.kind == "m3u8" and last_export is not None:
@@ -155,9 +181,12 @@ def _last_export(conn: Connection, request: ExportRequest) -> datetime | None:
 
 
 def _mark(request: ExportRequest) -> str:
-    """Return the name by which is noted when an export of this kind, of the same choice of tracks, was made."""
+    """Return the name by which is noted when an export of this kind, of the same choice of tracks, was made.
+
+    What a user of the API has fetched is new to the others all the same.
+    """
     libraries_ = None if request.libraries is None else sorted(request.libraries)
-    choice = json.dumps([request.query, request.playlist, libraries_])
+    choice = json.dumps([request.query, request.playlist, libraries_, *([] if request.user is None else [request.user])])
     return f"export {request.kind} {hashlib.sha256(choice.encode()).hexdigest()[:32]}"
 
 
@@ -359,7 +388,7 @@ def run_export(
     QueryError
         When the query cannot be read; the text points at the place.
     StoreError
-        When there is no such kind of export.
+        When there is no such kind of export, or no such playlist.
     ExportCancelled
     InfrastructureError
         When the file cannot be written.
@@ -377,6 +406,8 @@ def run_export(
             engine.connect().execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True) as conn,
             conn.begin(),
         ):
+            if request.playlist is not None:
+                find_by_id(conn, request.playlist)
             last = _last_export(conn, request) if request.new else None
             count = _count(conn, query, request, last)
             export = Export(conn, request, query, count, progress, cancelled, last)

@@ -4,12 +4,18 @@ import json
 import time
 from pathlib import Path
 from typing import Any
+from uuid import UUID
+from xml.etree import ElementTree
 
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import Engine, insert, select, text
+from sqlalchemy import Engine, insert, select, text, update
 
+from map4_pipeline.api.exporter import request_of
 from map4_pipeline.store.directories import register_directories
+from map4_pipeline.store.errors import StoreError
+from map4_pipeline.store.exports import run_export
+from map4_pipeline.store.jobs import get_job
 from map4_pipeline.store.libraries import register_library
 from map4_pipeline.store.schema import directories, export_history, tracks
 
@@ -106,12 +112,70 @@ def test_an_export_whose_server_died_is_told(log_in: LogIn, two_libraries: list[
         ("csv", {"fields": ["tempo"]}, 400),
         ("csv", {"path": "/etc/passwd"}, 422),
         ("csv", [], 422),
+        ("csv", {"path_map": ["/One=/Users/anna"]}, 400),
+        ("m3u8", {"path_map": ["One"]}, 400),
+        ("m3u8", {"path_map": ["/One=/a\u0000b"]}, 422),
+        ("parquet", {"playlist": 1}, 400),
+        ("rekordbox", {"playlist": 987}, 400),
+        ("rekordbox", {"playlist": 0}, 422),
+        ("rekordbox", {"fields": ["title"]}, 400),
+        ("excel", {"key_notation": "camelot"}, 400),
+        ("traktor", {"key_notation": "german"}, 422),
+        ("json", {"new": True}, 400),
+        ("m3u8", {"new": True, "playlist": 1}, 400),
+        ("m3u8", {"measured": True}, 400),
     ],
 )
 def test_what_cannot_be_exported_is_told_at_once(log_in: LogIn, address: str, body: Any, status: int) -> None:
     answer = log_in().post(f"/api/export/{address}", json=body)
     assert answer.status_code == status
     assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_a_dj_programs_file_has_its_paths_and_keys(
+    log_in: LogIn, two_libraries: list[int], engine: Engine, tmp_path: Path
+) -> None:
+    with engine.begin() as conn:
+        conn.execute(update(tracks).values(key="A minor", camelot="8A", duration=200.0))
+    anna = log_in()
+    wanted = {"path_map": [f"{tmp_path}/One=/Users/anna/Music"], "key_notation": "camelot", "new": True}
+    job = ended(anna, anna.post("/api/export/rekordbox", json=wanted).json())
+    assert job["status"] == "completed", job
+    library = ElementTree.fromstring(anna.get(job["file"]).content)
+    found = {track.get("Location"): track.get("Tonality") for track in library.iterfind("COLLECTION/TRACK")}
+    assert found == {"file://localhost/Users/anna/Music/a.mp3": "8A", f"file://localhost{tmp_path}/Two/a.mp3": "8A"}
+    new = [node for node in library.iter("NODE") if (node.get("Name") or "").startswith("New")]
+    assert [len(node.findall("TRACK")) for node in new] == [2]
+
+
+def test_a_playlist_is_exported_as_far_as_a_user_sees_it(
+    log_in: LogIn, two_libraries: list[int], engine: Engine, tmp_path: Path
+) -> None:
+    with engine.connect() as conn:
+        ids = list(conn.scalars(select(tracks.c.id).order_by(tracks.c.id.desc())))
+    root, ben = log_in("root", "admin"), log_in("ben", libraries=two_libraries[:1])
+    number = root.post("/api/playlists", json={"name": "Friday", "tracks": ids}).json()["id"]
+    for client, expected in ((root, ["Two/a.mp3", "One/a.mp3"]), (ben, ["One/a.mp3"])):
+        job = ended(client, client.post("/api/export/m3u8", json={"playlist": number}).json())
+        assert (job["status"], job["total"]) == ("completed", len(expected)), job
+        lines = client.get(job["file"]).text.splitlines()
+        assert [line for line in lines if not line.startswith("#")] == [f"{tmp_path}/{name}" for name in expected]
+    # The playlist goes while its export waits: that is told.
+    root.app.state.context.exporter.stop()  # type: ignore[attr-defined]
+    job = root.post("/api/export/m3u8", json={"playlist": number}).json()
+    root.delete(f"/api/playlists/{number}")
+    with engine.begin() as conn:
+        waiting = get_job(conn, UUID(job["id"]))
+    assert waiting is not None
+    with pytest.raises(StoreError, match="no playlist"):
+        run_export(engine, request_of(waiting), tmp_path / "never.m3u8")
+    assert not (tmp_path / "never.m3u8").exists()
+
+
+def test_what_is_new_is_new_to_each_user(log_in: LogIn, two_libraries: list[int]) -> None:
+    anna, ben = log_in("anna"), log_in("ben")
+    totals = [ended(client, client.post("/api/export/m3u8", json={"new": True}).json())["total"] for client in (anna, anna, ben)]
+    assert totals == [2, 0, 2]
 
 
 @pytest.mark.parametrize(("address", "start"), [("excel", b"PK"), ("pdf", b"%PDF"), ("html", b"<!DOCTYPE html>")])

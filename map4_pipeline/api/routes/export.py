@@ -3,7 +3,7 @@
 import re
 from datetime import datetime
 from enum import StrEnum
-from typing import Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Request
@@ -13,12 +13,15 @@ from starlette.convertors import Convertor, register_url_convertor
 
 from map4_pipeline.api.access import Exporter, Principal
 from map4_pipeline.api.context import Context, context_of
+from map4_pipeline.api.exporter import request_from
 from map4_pipeline.api.models import After, ListLimit, Next, Strict
 from map4_pipeline.api.problems import Problem, not_found
 from map4_pipeline.api.routes.auth import note
-from map4_pipeline.reports.fields import chosen_fields
+from map4_pipeline.reports.interchange.places import PathMap, PathMapError
 from map4_pipeline.store import jobs
-from map4_pipeline.store.exports import KINDS
+from map4_pipeline.store.errors import StoreError
+from map4_pipeline.store.exports import KINDS, misfit
+from map4_pipeline.store.playlists import find_by_id
 from map4_pipeline.store.query import parse_query
 
 
@@ -46,13 +49,32 @@ Format = StrEnum("Format", {name: name for name in ("excel", *KINDS)})  # type: 
 
 
 class ExportBody(Strict):
-    """Which tracks, and which of their fields."""
+    """Which tracks, which of their fields, and how a DJ program or a player takes them."""
 
     query: str = Field(
         default="", max_length=2000, description="As in a search; empty: all.", examples=["genre:house bpm:120..128"]
     )
     fields: list[str] | None = Field(
         default=None, max_length=100, description="Of csv, json, jsonl and parquet; null: all.", examples=[["path", "bpm", "key"]]
+    )
+    playlist: int | None = Field(
+        default=None, ge=1, lt=2**31, description="Only this playlist's tracks, in its order. Of rekordbox, traktor and m3u8."
+    )
+    path_map: list[Annotated[str, Field(max_length=2000, pattern=r"^[^\x00-\x1f\x7f]*$")]] = Field(
+        default=[],
+        max_length=100,
+        description="FROM=TO: where the other program finds the files. Of rekordbox, traktor and m3u8.",
+        examples=[["/music=/Users/anna/Music"]],
+    )
+    key_notation: Literal["musical", "camelot", "open"] | None = Field(
+        default=None, description="Am, 8A or 1m; null: what the program is used to. Of rekordbox and traktor."
+    )
+    new: bool = Field(
+        default=False,
+        description="Add a playlist of what came since your last such export (rekordbox, traktor); only those tracks (m3u8).",
+    )
+    measured: bool = Field(
+        default=False, description="BPM, key and grid as measured, also where an import has the DJ's. Of rekordbox and traktor."
     )
 
 
@@ -105,21 +127,24 @@ def create_export(request: Request, format: Format, principal: Exporter, body: E
     asked = body or ExportBody()
     kind = "xlsx" if format.value == "excel" else format.value
     parse_query(asked.query)
-    if asked.fields is not None and not KINDS[kind].takes_fields:
-        raise Problem(400, "invalid-fields", f"{format.value} has fields of its own.")
-    try:
-        chosen_fields(asked.fields)
-    except ValueError as error:
-        raise Problem(400, "invalid-fields", str(error)) from None
     context = context_of(request)
     granted = principal.library_ids
-    wanted = {
-        "format": kind,
-        "query": asked.query,
-        "fields": asked.fields,
-        "libraries": None if granted is None else sorted(granted),
-    }
+    wanted = asked.model_dump() | {"format": kind, "libraries": None if granted is None else sorted(granted)}
+    try:
+        PathMap(asked.path_map)
+        wrong = misfit(request_from(wanted), call=_property, takes_fields=asked.fields is not None)
+    except PathMapError as error:
+        raise Problem(400, "invalid-path-map", str(error)) from None
+    except ValueError as error:
+        raise Problem(400, "invalid-fields", str(error)) from None
+    if wrong:
+        raise Problem(400, "invalid-export", wrong)
     with context.engine.begin() as conn:
+        if asked.playlist is not None:
+            try:
+                find_by_id(conn, asked.playlist)
+            except StoreError as error:
+                raise Problem(400, "invalid-playlist", str(error)) from None
         mine = jobs.list_jobs(conn, user_id=principal.user.id, kind="export", limit=MAX_OPEN)
         if sum(job.is_open for job in mine) >= MAX_OPEN:
             raise Problem(429, "too-many-exports", f"{MAX_OPEN} of your exports wait or run. Wait for one, or cancel one.")
@@ -168,6 +193,11 @@ def get_export_file(request: Request, job_id: UUID, principal: Exporter) -> File
         raise Problem(404, "no-file", "The export has no file: it has not ended well, or the file was removed since.")
     moment = re.sub(r"\D", "", job.created_at.strftime("%Y%m%d%H%M"))
     return FileResponse(path, filename=f"map4-library-{moment}{path.suffix}")
+
+
+def _property(name: str) -> str:
+    """Return the body's name of an export's attribute."""
+    return "key_notation" if name == "notation" else name
 
 
 def _mine(context: Context, principal: Principal, job_id: UUID) -> jobs.Job:
