@@ -45,6 +45,10 @@ _LOG = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
+#: So many times its tolerance a value is given while another is made.
+_BEHIND = 3.0
+
+
 @dataclass(frozen=True, slots=True)
 class CacheCounts:
     """What became of look-ups in this process, by the kind of key (`track`, `search`, ...).
@@ -124,7 +128,16 @@ class Cache:
             client.close()
 
     # -------------------------------------------------------------- values with a version
-    def through(self, key: str, version: str, seconds: int, make: Callable[[], T], *, tolerance: float = 0.0) -> T:
+    def through(
+        self,
+        key: str,
+        version: str,
+        seconds: int,
+        make: Callable[[], T],
+        *,
+        tolerance: float = 0.0,
+        behind: Callable[[], T] | None = None,
+    ) -> T:
         """Return the value of a key if it was kept for this version, else make it and keep it.
 
         Parameters
@@ -136,6 +149,9 @@ class Cache:
         tolerance : float
             Seconds for which a value of the version before will do. Only for sums over the whole library, which somebody's
             every correction would have everybody else work out anew.
+        behind : callable, optional
+            `make` for a thread of its own (with its own connection). With it nobody waits for a value that is a little too old:
+            up to three times the tolerance it is still given, while a new one is made.
         """
         kept = self.get(key)
         if _will_do(kept, version, tolerance):
@@ -143,6 +159,10 @@ class Cache:
             value: T = kept["value"]
             return value
         if tolerance:
+            if behind is not None and _will_do(kept, version, _BEHIND * tolerance):
+                self._make_behind(key, version, seconds, behind)
+                self._count(self._hits, key)
+                return kept["value"]  # type: ignore[no-any-return]
             # Everybody asks for sums at once when they have become old: one makes them, the others wait for that.
             asked = time.time()
             with self._making(key):
@@ -160,6 +180,23 @@ class Cache:
         value = make()
         self.put(key, {"version": version, "value": value} | ({} if at is None else {"at": at}), seconds)
         return value
+
+    def _make_behind(self, key: str, version: str, seconds: int, make: Callable[[], T]) -> None:
+        """Make a value in a thread of its own, unless somebody makes it already."""
+        lock = self._making(key)
+        if not lock.acquire(blocking=False):
+            return
+
+        def work() -> None:
+            try:
+                self._made(key, version, seconds, make, at=time.time())
+            except Exception as error:  # noqa: BLE001
+                # Who asks when the old value is too old makes it in his own name, and is told.
+                _LOG.warning("A sum over the library could not be renewed (%s).", type(error).__name__)
+            finally:
+                lock.release()
+
+        threading.Thread(target=work, name="map4-sums", daemon=True).start()
 
     def _making(self, key: str) -> threading.Lock:
         """Return the lock of whoever makes the value of a key in this process."""

@@ -4,10 +4,10 @@ Every function takes a `Cache` that may be off, and gives what JSON can hold. A 
 the database; see `store.cache` for why that is never stale.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from sqlalchemy import Connection, Text, cast, column, select
 
@@ -31,6 +31,7 @@ from map4_pipeline.store.query import Query, parse_query, within
 from map4_pipeline.store.schema import analyses, tracks
 from map4_pipeline.store.statistics import genre_distribution, genre_statistics, library_statistics, summary, timeline
 
+T = TypeVar("T")
 #: Sums over the library.
 SumKind = Literal["summary", "genres", "timeline"]
 
@@ -93,12 +94,11 @@ def read_facets(
     """Return {"counts", "total", "approximate"}: what a search finds by genre, key, decade, tempo and format."""
     query = within(read_query(text), libraries)
 
-    def make() -> dict[str, Any]:
+    def make(conn: Connection) -> dict[str, Any]:
         found = searching.facets(conn, query, limit)
         return {"counts": found.counts, "total": found.total, "approximate": found.approximate}
 
-    key = filter_key("facets", repr(query), limit)
-    return cache.through(key, library_generation(conn), SEARCH_SECONDS, make, tolerance=tolerance)
+    return _sums(conn, cache, filter_key("facets", repr(query), limit), SEARCH_SECONDS, make, tolerance)
 
 
 def read_track(conn: Connection, cache: Cache, track_id: int) -> dict[str, Any] | None:
@@ -151,26 +151,35 @@ def read_statistics(conn: Connection, cache: Cache, *, tolerance: float = 0.0) -
     Parameters
     ----------
     tolerance : float
-        So many seconds old they may be while the library changes. So for all sums here.
+        So many seconds old they may be while the library changes, and three times that while they are counted anew. So for all
+        sums here.
     """
-
-    def make() -> dict[str, Any]:
-        return library_statistics(conn).to_dict()
-
-    return cache.through(LIBRARY_KEY, library_generation(conn), STATISTICS_SECONDS, make, tolerance=tolerance)
+    return _sums(conn, cache, LIBRARY_KEY, STATISTICS_SECONDS, lambda conn: library_statistics(conn).to_dict(), tolerance)
 
 
 def read_sums(
     conn: Connection, cache: Cache, kind: SumKind, *, libraries: Collection[int] | None = None, tolerance: float = 0.0
 ) -> Any:
     """Return "summary", "genres" or "timeline" of `store.statistics`."""
-    make = {
-        "summary": lambda: summary(conn, libraries),
-        "genres": lambda: genre_distribution(conn, libraries=libraries),
-        "timeline": lambda: timeline(conn, libraries),
-    }[kind]
-    key = statistics_key(kind, libraries)
-    return cache.through(key, library_generation(conn), STATISTICS_SECONDS, make, tolerance=tolerance)
+    kinds: dict[str, Callable[[Connection], Any]] = {
+        "summary": lambda conn: summary(conn, libraries),
+        "genres": lambda conn: genre_distribution(conn, libraries=libraries),
+        "timeline": lambda conn: timeline(conn, libraries),
+    }
+    return _sums(conn, cache, statistics_key(kind, libraries), STATISTICS_SECONDS, kinds[kind], tolerance)
+
+
+def _sums(conn: Connection, cache: Cache, key: str, seconds: int, make: Callable[[Connection], T], tolerance: float) -> T:
+    """Return sums through the cache; with a tolerance, older ones are given while they are counted on another connection."""
+    engine = conn.engine
+
+    def behind() -> T:
+        with engine.connect() as another:
+            return make(another)
+
+    return cache.through(
+        key, library_generation(conn), seconds, lambda: make(conn), tolerance=tolerance, behind=behind if tolerance else None
+    )
 
 
 def read_genre(conn: Connection, cache: Cache, genre: str) -> dict[str, Any]:

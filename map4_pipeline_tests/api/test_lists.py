@@ -1,11 +1,14 @@
 """Lists page by page: no gap, no double, and no mark that breaks anything."""
 
+import html
+import re
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine, insert, text
 
+from map4_pipeline.api.pages import review
 from map4_pipeline.store import jobs
 from map4_pipeline.store.marks import mark
 from map4_pipeline.store.playlists import create_playlist
@@ -49,6 +52,29 @@ def test_duplicates_come_page_by_page(log_in: LogIn, engine: Engine) -> None:
     anna = log_in()
     pages = walked(anna, "/api/duplicates", "groups", kind="same_recording")
     assert [[one["group"] for one in page] for page in pages] == [[2, 1], [3, 4], [5]]
+
+
+def test_the_pages_for_people_lead_on_to_what_does_not_fit(
+    log_in: LogIn, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(review, "_GROUPS", 2)
+    monkeypatch.setattr(review, "_EXPORTS", 2)
+    anna = log_in()
+    with engine.begin() as conn:
+        rows = [{"id": number, "kind": "same_recording", "surplus_bytes": 100 - number} for number in range(1, 6)]
+        conn.execute(insert(duplicate_groups), rows)
+        for _ in range(3):
+            jobs.create_job(conn, "export", {"format": "csv"}, user_id=anna.get("/api/auth/me").json()["id"])
+        conn.execute(text("UPDATE jobs SET status = 'completed'"))
+    for first, word, parts in (("/duplicates?state=open", "More", [2, 2, 1]), ("/exports", "Older", [2, 1])):
+        address: str | None = first
+        found = []
+        while address is not None:
+            page = anna.get(address).text
+            found.append(page.count('<article class="card"') + page.count('data-label="Format"'))
+            link = re.search(rf'<a class="more" href="([^"]+)">{word}', page)
+            address = None if link is None else html.unescape(link[1])
+        assert found == parts
 
 
 def test_exports_come_page_by_page_and_are_ones_own(log_in: LogIn, engine: Engine) -> None:

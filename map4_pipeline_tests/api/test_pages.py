@@ -149,7 +149,7 @@ def test_a_wrong_address_and_a_defect_are_pages_for_people_and_problems_for_prog
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("secret of the inside")
 
-    monkeypatch.setattr("map4_pipeline.api.pages.review.summary", broken)
+    monkeypatch.setattr("map4_pipeline.api.pages.review.read_sums", broken)
     client = TestClient(app, client=("127.0.0.1", 50_000), cookies=anna.cookies, raise_server_exceptions=False)
     defect = client.get("/statistics", headers=browser)
     assert (defect.status_code, "Number of the request" in defect.text, "secret" in defect.text) == (500, True, False)

@@ -369,6 +369,40 @@ def test_sums_may_be_some_seconds_old_where_their_reader_allows_it(cache: Cache)
     assert read("4", 1e-9) == 3
 
 
+def test_nobody_waits_for_a_sum_that_is_a_little_too_old(cache: Cache) -> None:
+    asked, go_on = threading.Event(), threading.Event()
+
+    def behind() -> str:
+        asked.set()
+        assert go_on.wait(30)
+        return "new"
+
+    def read() -> str:
+        return cache.through("stats:test", "2", 60, lambda: "in person", tolerance=60.0, behind=behind)
+
+    cache.put("stats:test", {"version": "1", "value": "old", "at": time.time() - 100.0}, 60)
+    assert read() == "old"
+    assert asked.wait(30)
+    assert read() == "old", "while another is made"
+    go_on.set()
+    assert wait_until(lambda: read() == "new")
+    cache.put("stats:test", {"version": "1", "value": "old", "at": time.time() - 181.0}, 60)
+    assert read() == "in person", "that one is far too old"
+
+
+def test_a_sum_that_could_not_be_renewed_is_made_by_the_next_who_needs_it(cache: Cache, caplog: pytest.LogCaptureFixture) -> None:
+    def behind() -> str:
+        raise OSError
+
+    def read(tolerance: float) -> str:
+        return cache.through("stats:test", "2", 60, lambda: "in person", tolerance=tolerance, behind=behind)
+
+    cache.put("stats:test", {"version": "1", "value": "old", "at": time.time() - 100.0}, 60)
+    assert read(60.0) == "old"
+    assert wait_until(lambda: "could not be renewed (OSError)" in caplog.text)
+    assert read(10.0) == "in person"
+
+
 def test_what_many_ask_for_at_once_is_made_once(cache: Cache) -> None:
     together = threading.Barrier(8)
     made: list[int] = []

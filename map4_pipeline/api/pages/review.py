@@ -8,27 +8,33 @@ from starlette.responses import Response
 
 from map4_pipeline.api.access import Exporter, Reader
 from map4_pipeline.api.context import context_of
+from map4_pipeline.api.models import After
 from map4_pipeline.api.pages.rendering import page_router, render
 from map4_pipeline.api.pages.words import FORMATS, codec
 from map4_pipeline.api.routes.duplicates import State, get_duplicates, list_duplicates
 from map4_pipeline.api.routes.export import Format, list_exports
-from map4_pipeline.store.reads import read_facets
-from map4_pipeline.store.statistics import genre_distribution, summary, timeline
+from map4_pipeline.api.routes.stats import TOLERANCE_SECONDS
+from map4_pipeline.store.reads import read_facets, read_sums
 
 router = page_router()
 _GROUPS = 50
+_EXPORTS = 50
 STATES = {"open": "To decide", "keep": "One is kept", "not_duplicates": "No duplicates", "ignore": "Left as they are"}
 
 
 @router.get("/duplicates")
 def duplicates_page(
-    request: Request, principal: Reader, state: State = "open", last: Annotated[int | None, Query(ge=0, le=2**53 - 1)] = None
+    request: Request,
+    principal: Reader,
+    state: State = "open",
+    last: Annotated[int | None, Query(ge=0, le=2**53 - 1)] = None,
+    after: After = None,
 ) -> Response:
     """Show groups of duplicates; `last` was just decided about and can be taken back."""
-    groups = list_duplicates(request, principal, state=[state], limit=_GROUPS).groups
+    page = list_duplicates(request, principal, state=[state], limit=_GROUPS, after=after)
     decided = None if last is None else get_duplicates(request, last, principal)
     return render(
-        request, "duplicates.html", principal, groups=groups, state=state, states=STATES, most=_GROUPS,
+        request, "duplicates.html", principal, groups=page.groups, state=state, states=STATES, following=page.next,
         decided=decided if decided is not None and decided.state != "open" else None,
     )  # fmt: skip
 
@@ -39,10 +45,10 @@ def statistics_page(request: Request, principal: Reader) -> Response:
     context = context_of(request)
     granted = principal.library_ids
     with context.engine.connect() as conn:
-        library = summary(conn, granted)
-        counted = read_facets(conn, context.cache, "", 40, libraries=granted)
-        genres = genre_distribution(conn, 20, libraries=granted)
-        time = timeline(conn, granted)
+        library = read_sums(conn, context.cache, "summary", libraries=granted, tolerance=TOLERANCE_SECONDS)
+        counted = read_facets(conn, context.cache, "", 40, libraries=granted, tolerance=TOLERANCE_SECONDS)
+        genres = read_sums(conn, context.cache, "genres", libraries=granted, tolerance=TOLERANCE_SECONDS)[:20]
+        time = read_sums(conn, context.cache, "timeline", libraries=granted, tolerance=TOLERANCE_SECONDS)
     decades: dict[str, int] = {}
     for year in time["years"]:
         label = f"{year['year'] // 10 * 10}s"
@@ -60,11 +66,15 @@ def statistics_page(request: Request, principal: Reader) -> Response:
 
 
 @router.get("/exports")
-def exports_page(request: Request, principal: Exporter, q: Annotated[str, Query(max_length=2000)] = "") -> Response:
+def exports_page(
+    request: Request, principal: Exporter, q: Annotated[str, Query(max_length=2000)] = "", after: After = None
+) -> Response:
     """Show one's exports, and the form for the next one."""
-    jobs = list_exports(request, principal).exports
+    page = list_exports(request, principal, limit=_EXPORTS, after=after)
     formats = [one.value for one in Format if one.value != "xlsx"]
-    return render(request, "exports.html", principal, jobs=jobs, formats=formats, titles=FORMATS, q=q)
+    return render(
+        request, "exports.html", principal, jobs=page.exports, following=page.next, formats=formats, titles=FORMATS, q=q
+    )
 
 
 def _ascending(counts: Mapping[str, int]) -> dict[str, Any]:
