@@ -86,6 +86,8 @@ def serve(host: str | None, port: int | None, processes: int | None, tls_certifi
                 proxy_headers=True,
                 forwarded_allow_ips=configured.trusted_proxies,
                 timeout_graceful_shutdown=10,
+                # A process is replaced when it hangs, not when it is busy and answers late to the one that watches.
+                timeout_worker_healthcheck=60,
                 ssl_certfile=certificate,
                 ssl_keyfile=key,
                 ssl_context_factory=None if certificate is None else _modern_tls,
