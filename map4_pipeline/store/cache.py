@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 from sqlalchemy import Connection, func, select
+from sqlalchemy.exc import SQLAlchemyError
 
 if TYPE_CHECKING:
     import redis
@@ -43,8 +44,6 @@ MAX_BYTES = 4_000_000
 _LOG = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
-
 #: So many times its tolerance a value is given while another is made.
 _BEHIND = 3.0
 
@@ -190,13 +189,16 @@ class Cache:
         def work() -> None:
             try:
                 self._made(key, version, seconds, make, at=time.time())
-            except Exception as error:  # noqa: BLE001
+            except (SQLAlchemyError, OSError) as error:
                 # Who asks when the old value is too old makes it in his own name, and is told.
                 _LOG.warning("A sum over the library could not be renewed (%s).", type(error).__name__)
             finally:
                 lock.release()
 
-        threading.Thread(target=work, name="map4-sums", daemon=True).start()
+        try:
+            threading.Thread(target=work, name="map4-sums", daemon=True).start()
+        except RuntimeError:  # no thread can be had: the next who asks tries again
+            lock.release()
 
     def _making(self, key: str) -> threading.Lock:
         """Return the lock of whoever makes the value of a key in this process."""

@@ -21,6 +21,9 @@ _NOT_STORABLE = re.compile("[\0\ud800-\udfff]")
 class MarkError(StoreError):
     """A mark is none that such a list gave."""
 
+    def __init__(self) -> None:
+        super().__init__("This page does not exist: its mark is not one that this list gave.")
+
 
 def mark(*values: Any) -> str:
     """Return the mark of the row with these sorted values; each may be text, number, time, UUID or None."""
@@ -55,7 +58,7 @@ def read_mark(after: str, *kinds: type, optional: bool = False) -> tuple[Any, ..
             for place, (value, kind) in enumerate(zip(values, kinds, strict=True))
         )
     except (ValueError, TypeError, OverflowError, RecursionError, binascii.Error):
-        raise MarkError("This page does not exist: its mark is not one that this list gave.") from None
+        raise MarkError from None
 
 
 def _text(value: Any) -> str:

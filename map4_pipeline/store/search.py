@@ -318,5 +318,5 @@ def _read_mark(after: str, order: _Order) -> tuple[Any, int]:
     """Return (value or None, id) of the row that a page ended with."""
     last, id_ = read_mark(after, order.kind, int, optional=True)
     if isinstance(last, int) and abs(last) >= _HELD.get(order.type, 2**63):
-        raise MarkError("This page does not exist: its mark is not one that this list gave.")
+        raise MarkError
     return last, id_
