@@ -3,10 +3,10 @@
 Pages are cut by the last row's value and id (keyset), not by an offset: page 1,000 costs what page 1 costs, and a row that
 comes in meanwhile shifts nothing.
 
-A page is looked for in two ways. First along the order's index, over a bounded number of rows: most queries fill a page there.
-When that does not fill it (few tracks match, or they stand at the other end, such as classical music by falling energy), every
-match is found by the indexes of the filters and sorted. Leaving the choice to the planner's estimate costs a walk over the whole
-index whenever the estimate is wrong, and for words and for properties that go together it often is.
+A page is looked for in two ways. First along the order's index: most queries fill a page there, and what its beginning holds
+tells how far a page would be. When that is too far (few tracks match, or they stand at the other end, such as classical music by
+falling energy), every match is found by the indexes of the filters and sorted. Leaving the choice to the planner's estimate costs
+a walk over the whole index whenever the estimate is wrong, and for words and for properties that go together it often is.
 """
 
 import re
@@ -30,8 +30,9 @@ from map4_pipeline.store.search_terms import conditions as search_conditions
 #: Least and most rows that are looked at along the order's index before the other way is taken; between them the square root of
 #: a page times the library: then the walk costs what finding all matches costs where as many match as just fill no page.
 VISITED = (1_000, 10_000)
-#: The walk goes on once more when it found at least this part of a page.
-_LONGER = 5
+#: A walk begins with this part of that. What it finds there says how far a page is: it goes on so far and half as far again,
+#: unless that is beyond so many times the whole.
+_BEGINNING, _MARGIN, _LONGEST = 3, 1.5, 2.0
 #: Up to so many matches facets are counted; beyond, they are estimated from a sample of so many rows of the library.
 COUNTED = 20_000
 SAMPLED = 50_000
@@ -107,10 +108,10 @@ def matching_ids(conn: Connection, query: Query, limit: int, after: str | None =
     order = _order(query)
     place = None if after is None else _read_mark(after, order)
     visit = max(VISITED[0], min(VISITED[1], round(sqrt(51 * _usual_size(conn)))))
-    rows = _rows(conn, _walk(query, order, limit, visit, place))
-    if limit > len(rows) > limit // _LONGER:
-        # Some of the page is there: going on a few times as far costs less than finding all matches.
-        rows = _rows(conn, _walk(query, order, limit, 2 * visit * limit // len(rows), place))
+    beginning = max(limit, visit // _BEGINNING)
+    rows = _rows(conn, _walk(query, order, limit, beginning, place))
+    if len(rows) < limit <= len(rows) * _LONGEST * visit / beginning:
+        rows = _rows(conn, _walk(query, order, limit, round(_MARGIN * beginning * limit / len(rows)), place))
     return rows if len(rows) == limit else _rows(conn, _every(query, order, limit, place))
 
 
