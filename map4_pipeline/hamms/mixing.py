@@ -47,6 +47,13 @@ DOUBTFUL = 0.2
 #: A value that states no confidence is neither trusted nor dismissed.
 UNSTATED = 0.5
 UNKNOWN_KEY = 24
+#: What a place on the ring is to another: {(steps up, letter changes): in words}.
+_RELATIONS = {
+    (0, ""): "the same key", (1, ""): "a step up the ring", (11, ""): "a step down the ring", (0, "AB"): "relative major",
+    (0, "BA"): "relative minor", (1, "AB"): "a diagonal step", (11, "AB"): "a diagonal step", (1, "BA"): "a diagonal step",
+    (11, "BA"): "a diagonal step", (2, ""): "a whole tone up (energy boost)", (10, ""): "a whole tone down",
+    (7, ""): "a semitone up", (5, ""): "a semitone down", (3, "AB"): "parallel major", (9, "BA"): "parallel minor",
+}  # fmt: skip
 ALMOST = 1e-5  # a tempo at the end of the range is within it, whatever the last digit says
 
 
@@ -152,6 +159,7 @@ def loudness_fit(jump: Any) -> Any:
 
 
 # ------------------------------------------------------------------ keys and values
+@lru_cache(maxsize=256)
 def key_place(key: str | None) -> int:
     """Return a key's place among the 24: 2 (n - 1), and one more for B; 24 when it is unknown."""
     if parse_key(key) is None:
@@ -164,13 +172,7 @@ def key_place(key: str | None) -> int:
 def relation(first: int, second: int) -> str:
     """Return what the second of two places on the ring is to the first, in words."""
     steps, letters = _steps(first, second)
-    known = {
-        (0, ""): "the same key", (1, ""): "a step up the ring", (11, ""): "a step down the ring", (0, "AB"): "relative major",
-        (0, "BA"): "relative minor", (1, "AB"): "a diagonal step", (11, "AB"): "a diagonal step", (1, "BA"): "a diagonal step",
-        (11, "BA"): "a diagonal step", (2, ""): "a whole tone up (energy boost)", (10, ""): "a whole tone down",
-        (7, ""): "a semitone up", (5, ""): "a semitone down", (3, "AB"): "parallel major", (9, "BA"): "parallel minor",
-    }  # fmt: skip
-    return known.get((steps, letters)) or f"{min(steps, 12 - steps)} steps apart"
+    return _RELATIONS.get((steps, letters)) or f"{min(steps, 12 - steps)} steps apart"
 
 
 def _steps(first: int, second: int) -> tuple[int, str]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from map4_pipeline.hamms.mixing import UNKNOWN_KEY, TransitionRules
 from map4_pipeline.hamms.similarity import GROUP_WEIGHTS, GROUPS, TRUSTED, WIDTH
-from map4_pipeline.hamms.transition_table import MixTable, scores_between
+from map4_pipeline.hamms.transition_table import MixTable, ScoresFrom, scores_between
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,18 +21,27 @@ if TYPE_CHECKING:
 
 #: What mixing needs of a track, as columns: log2 of the tempo over 120 BPM, the place of the key, how sure each is, and the rest.
 MIX_COLUMNS = ("octaves", "bpm_confidence", "key", "key_confidence", "energy", "loudness_lufs")
-_BLOCK = 32_768
+_KEY = MIX_COLUMNS.index("key")
+_BLOCK = 16_384
 
 
 class NearestTable:
-    """Embeddings by track id, in the order of the ids. Not safe against changes by another thread."""
+    """Embeddings by track id, in the order of the ids. Not safe against changes by another thread.
+
+    Attributes
+    ----------
+    changes : int
+        Grows with every change: places found before one may be others after it.
+    """
 
     def __init__(self) -> None:
+        self.changes = 0
         self._size = 0
         self._ids: Places = np.empty(0, np.int64)
         self._points: Singles = np.empty((WIDTH, 0), np.float32)
         self._mix: Singles = np.empty((len(MIX_COLUMNS), 0), np.float32)
         self._partial: Places = np.empty(0, np.int64)
+        self._empty: Places = np.empty(0, np.int64)
         self._partial_points: Singles = np.empty((WIDTH, 0), np.float32)
 
     def __len__(self) -> int:
@@ -62,6 +71,9 @@ class NearestTable:
         """
         if not len(ids):
             return
+        self.changes += 1
+        mix = mix.copy()
+        np.nan_to_num(mix[:, _KEY], copy=False, nan=UNKNOWN_KEY)
         order = np.argsort(ids, kind="stable")
         ids, points, mix = ids[order], points[order], mix[order]
         known = self.ids
@@ -74,11 +86,19 @@ class NearestTable:
         new = ~old
         if new.any():
             self._extend(ids[new], points[new], mix[new])
-        self._note_partial(np.flatnonzero(np.isnan(self._points[:, : self._size]).any(axis=0)))
+        if new.any() or len(ids) > self._size // 8:
+            self._note_partial(np.flatnonzero(np.isnan(self._points[:, : self._size]).any(axis=0)))
+        else:
+            others = self._partial[~np.isin(self._partial, places)]
+            lacking = places[np.isnan(points).any(axis=1)]
+            if len(lacking) or len(others) < len(self._partial):
+                self._note_partial(np.sort(np.concatenate([others, lacking]), kind="stable"))
 
     def _note_partial(self, places: "Places") -> None:
+        """Take down which tracks lack a dimension, and which lack all."""
         self._partial = places
         self._partial_points = self._points[:, places]
+        self._empty = places[np.isnan(self._partial_points).all(axis=0)]
 
     def _extend(self, ids: "Places", points: "Singles", mix: "Singles") -> None:
         behind = not self._size or ids[0] > self._ids[self._size - 1]
@@ -103,13 +123,17 @@ class NearestTable:
 
     def get(self, id_: int) -> "tuple[Singles, Singles] | None":
         """Return the embedding of a track and its columns for mixing, None when it is not there."""
+        place = self.place(id_)
+        return None if place is None else (self._points[:, place].copy(), self._mix[:, place].copy())
+
+    def place(self, id_: int) -> int | None:
+        """Return where a track is, None when it is not there."""
         place = int(np.searchsorted(self.ids, id_))
-        if place == self._size or self._ids[place] != id_:
-            return None
-        return self._points[:, place].copy(), self._mix[:, place].copy()
+        return place if place < self._size and self._ids[place] == id_ else None
 
     def drop(self, ids: "Places") -> None:
         """Forget tracks; ids that are not there do no harm."""
+        self.changes += 1
         places = self.places(ids)
         self._points[:, places] = math.nan
         self._note_partial(np.union1d(self._partial, places))
@@ -192,18 +216,22 @@ class NearestTable:
 
     def mix_distances(self, mix: "Singles", rules: TransitionRules) -> "Singles":
         """Return 1 - the score of the transition from a track (its `MIX_COLUMNS`) to each; infinite for forgotten ones."""
-        first = _mix_table(mix[:, None])
         found = np.empty(self._size, np.float32)
+        quick = ScoresFrom(mix, rules, min(_BLOCK, self._size)) if rules.key_lock else None
+        first = _mix_table(mix[:, None])
         for start in range(0, self._size, _BLOCK):
-            end = min(start + _BLOCK, self._size)
-            found[start:end] = 1 - scores_between(first, _mix_table(self._mix[:, start:end]), rules)[0]
-        empty = self._partial[np.isnan(self._partial_points).all(axis=0)]
-        found[empty] = math.inf
+            part = slice(start, min(start + _BLOCK, self._size))
+            if quick is not None:
+                quick(self._mix[:, part], found[part])
+            else:
+                found[part] = scores_between(first, _mix_table(self._mix[:, part]), rules)[0]
+        np.subtract(np.float32(1), found, out=found)
+        found[self._empty] = math.inf
         return found
 
     def closest(self, distances: "Singles", count: int) -> "Places":
-        """Return the places of the nearest, nearest first, equal ones by id."""
-        count = min(count, self._size)
+        """Return the places of the nearest in some distances, nearest first, equal ones by id."""
+        count = min(count, len(distances))
         if count < 1:
             return np.empty(0, np.int64)
         last = np.partition(distances, count - 1)[count - 1]

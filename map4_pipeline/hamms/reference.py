@@ -49,7 +49,11 @@ class Reference:
 
     def percentile(self, score: float) -> float:
         """Return the share of random pairs that are less alike than this similarity, per cent."""
-        return float(np.interp(score, self.similarities, np.linspace(0, 100, len(self.similarities))))
+        return float(self.percentiles(np.array(score)))
+
+    def percentiles(self, scores: "NDArray[np.float64]") -> "NDArray[np.float64]":
+        """Return the percentile of each of many similarities."""
+        return np.asarray(np.interp(scores, self.similarities, np.linspace(0, 100, len(self.similarities))))
 
     def similarity_at(self, percentile: float) -> float:
         """Return the similarity that a share of random pairs, per cent, stays below."""

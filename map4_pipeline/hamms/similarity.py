@@ -186,12 +186,13 @@ def compare_many(first: "NDArray[np.float32]", others: "NDArray[np.float32]") ->
     totals, possible = weighted.sum(axis=1), weight.sum(axis=1)
     scores = np.clip(1 - totals / np.where(possible > 0, possible, 1.0), 0, 1)
     shares = weighted / np.where(totals > 0, totals, 1.0)[:, None]
-    usual = reference()
+    percentiles = reference().percentiles(scores)
     found = []
-    for score, parts, known in zip(scores.tolist(), shares[:, _PLACES].tolist(), both[:, _PLACES].tolist(), strict=True):
+    columns = (scores, percentiles, shares[:, _PLACES], both[:, _PLACES])
+    for score, percentile, parts, known in zip(*(column.tolist() for column in columns), strict=True):
         if any(known):
             named = {name: part for name, part, is_known in zip(DIMENSIONS, parts, known, strict=True) if is_known}
-            found.append(Similarity(score, named, usual.percentile(score)))
+            found.append(Similarity(score, named, percentile))
         else:
             found.append(Similarity(None, {}))
     return found

@@ -10,10 +10,16 @@ import numpy as np
 from map4_pipeline.hamms.mixing import (
     ALMOST,
     AT_RANGE,
+    ENERGY_FALL,
+    ENERGY_FREE,
+    ENERGY_RISE,
+    LOUDNESS_END,
+    LOUDNESS_FREE,
     NEUTRAL,
     NO_FIT,
     OCTAVE_SHARE,
     SHIFTS,
+    UNKNOWN_KEY,
     MixTrack,
     TransitionRules,
     energy_fit,
@@ -148,3 +154,91 @@ def _block(first: MixTable, second: MixTable, rules: TransitionRules) -> "Single
     score += share("energy", np.asarray(energy_fit(row(second.energy) - col(first.energy))))
     score += share("loudness", np.asarray(loudness_fit(row(second.loudness_lufs) - col(first.loudness_lufs))))
     return np.minimum(score, one, out=score)
+
+
+class ScoresFrom:
+    """The scores from one track to many, with key lock: what `scores_between` says, with fewer passes and no new memory.
+
+    Made once for a question, then called block by block. A fit that doubt pulls towards chance is `min(fit, chance) +
+    confidence x max(fit - chance, 0)`: weights and the first track's confidence go into a few numbers and, for keys, two small
+    tables.
+
+    Parameters
+    ----------
+    first : float32 array, shape (6,)
+        `octaves`, `bpm_confidence`, `key`, `key_confidence`, `energy` and `loudness_lufs` of `MixTable`.
+    size : int
+        The most tracks of a block.
+    """
+
+    def __init__(self, first: "Singles", rules: TransitionRules, size: int) -> None:
+        total = sum(rules.weights.values())
+        self._weights = {name: np.float32(weight / total) for name, weight in rules.weights.items()}
+        self._octaves, self._sure, key, key_sure, self._energy, self._loudness = first
+        self._per_octave = np.float32(1 / rules.reach)
+        weight, chance = self._weights["key"], np.float32(NEUTRAL["key"])
+        fits = key_table(rules.policy)[UNKNOWN_KEY if np.isnan(key) else int(key)]
+        fits = np.where(np.isnan(fits), chance, fits)
+        self._least = weight * np.minimum(fits, chance)
+        self._more = weight * key_sure * np.maximum(fits - chance, 0)
+        self._room = [np.empty(size, np.float32) for _ in range(3)]
+        self._unknown = np.empty(size, bool)
+
+    def __call__(self, columns: "Singles", out: "Singles") -> None:
+        """Put the scores to the tracks of some columns, shape (6, n) as `first`, into `out`, shape (n,)."""
+        octaves, sure, key, key_sure, energy, loudness = columns
+        one, other, far = (room[: len(out)] for room in self._room)
+        self._tempo(octaves, sure, out, one, other, far)
+        places = key.astype(np.intp)
+        np.multiply(self._more[places], key_sure, out=one)
+        one += self._least[places]
+        out += one
+        # Rise and fall are two straight lines; the lower one counts.
+        np.subtract(energy, self._energy, out=one)
+        np.multiply(one, np.float32(-1 / (ENERGY_RISE - ENERGY_FREE)), out=other)
+        other += np.float32(ENERGY_RISE / (ENERGY_RISE - ENERGY_FREE))
+        one *= np.float32(1 / (ENERGY_FALL - ENERGY_FREE))
+        one += np.float32(ENERGY_FALL / (ENERGY_FALL - ENERGY_FREE))
+        self._add("energy", np.minimum(one, other, out=one), out)
+        np.subtract(loudness, self._loudness, out=one)
+        np.abs(one, out=one)
+        one *= np.float32(-1 / (LOUDNESS_END - LOUDNESS_FREE))
+        one += np.float32(LOUDNESS_END / (LOUDNESS_END - LOUDNESS_FREE))
+        self._add("loudness", one, out)
+        np.minimum(out, np.float32(1), out=out)
+
+    def _tempo(
+        self, octaves: "Singles", sure: "Singles", out: "Singles", one: "Singles", other: "Singles", far: "Singles"
+    ) -> None:
+        np.subtract(octaves, self._octaves, out=far)
+        np.rint(far, out=other)
+        np.clip(other, -1, 1, out=other)
+        far -= other
+        np.abs(far, out=far)
+        far *= self._per_octave
+        np.multiply(far, np.float32(-AT_RANGE / (NO_FIT - 1)), out=one)
+        one += np.float32(AT_RANGE * NO_FIT / (NO_FIT - 1))
+        far *= np.float32(AT_RANGE - 1)
+        far += np.float32(1)
+        np.minimum(one, far, out=one)
+        np.maximum(one, np.float32(0), out=one)
+        np.abs(other, out=other)
+        other *= np.float32(OCTAVE_SHARE - 1)
+        other += np.float32(1)
+        one *= other
+        chance, weight = np.float32(NEUTRAL["tempo"]), self._weights["tempo"]
+        np.minimum(one, chance, out=out)
+        one -= out
+        one *= sure
+        one *= self._sure
+        out += one
+        unknown = np.isnan(out, out=self._unknown[: len(out)])
+        np.copyto(out, chance, where=unknown)
+        out *= weight
+
+    def _add(self, name: str, fit: "Singles", out: "Singles") -> None:
+        """Add a part's fit, cut off at 0 and 1, by its weight; unknown is chance."""
+        np.clip(fit, 0, 1, out=fit)
+        np.copyto(fit, np.float32(NEUTRAL[name]), where=np.isnan(fit, out=self._unknown[: len(fit)]))
+        fit *= self._weights[name]
+        out += fit

@@ -7,10 +7,19 @@ versions of a piece (a remix, a live take) are recordings of their own. What gro
 
 from collections.abc import Collection, Iterable, Sequence
 
-from sqlalchemy import Connection, and_, func, select
+from sqlalchemy import Connection
 
 from map4_pipeline.store.duplicate_decisions import VERSION_KIND
-from map4_pipeline.store.schema import duplicate_groups, duplicate_members, tracks
+
+#: As text: it is part of every question for similar tracks, and building the statement took longer than its answer.
+_RECORDINGS = """
+    SELECT t.id, t.audio_hash, m.group_id, g.keeper_track_id
+    FROM tracks AS t LEFT JOIN (
+        duplicate_members AS m
+        JOIN duplicate_groups AS g ON g.id = m.group_id AND g.kind <> %s AND g.state <> 'not_duplicates'
+    ) ON m.track_id = t.id
+    WHERE t.id = ANY(CAST(%s AS bigint[]))
+"""
 
 
 def without_copies(
@@ -51,17 +60,9 @@ def without_copies(
 
 def _recordings(conn: Connection, ids: Iterable[int]) -> tuple[dict[int, int], set[int]]:
     """Return the number of the recording of each track that has copies or might, and which are the ones to keep."""
-    t, m, g = tracks.c, duplicate_members.c, duplicate_groups.c
-    copies = and_(g.id == m.group_id, g.kind != VERSION_KIND, g.state != "not_duplicates")
-    member = select(m.track_id, m.group_id, g.keeper_track_id).join(duplicate_groups, copies).subquery()
-    query = (
-        select(t.id, t.audio_hash, member.c.group_id, member.c.keeper_track_id)
-        .join(member, member.c.track_id == t.id, isouter=True)
-        .where(t.id == func.any(list(ids)))
-    )
+    rows = conn.exec_driver_sql(_RECORDINGS, (VERSION_KIND, list(ids))).all()
     # A track is in one group of copies at most, and tracks of the same audio may be in none yet: a group is what is in it and
     # whatever sounds the same.
-    rows = conn.execute(query).all()
     groups: dict[str, int] = {audio: group for _, audio, group, _ in rows if audio and group is not None}
     numbers: dict[str | int, int] = {}
     recordings: dict[int, int] = {}

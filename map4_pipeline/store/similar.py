@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from sqlalchemy import Connection, Engine, func, select, text
+from sqlalchemy import Connection, Engine, func, select
 
 from map4_pipeline.hamms import DIMENSIONS
 from map4_pipeline.hamms.nearest import MIX_COLUMNS, NearestTable
@@ -41,15 +41,13 @@ _DIMENSION_COLUMNS = tuple(name for name in DIMENSIONS if name not in ("bpm", "k
 _COLUMNS = ("track_id", "listed", "bpm", "camelot", "bpm_confidence", "key_confidence", "loudness", *_DIMENSION_COLUMNS)
 
 #: The state of the library, and from when on another transaction may still have written what is not seen yet.
-_STATE = text(
-    """
+_STATE = """
     SELECT (SELECT map4_generation()) AS generation,
            least(clock_timestamp(), min(xact_start), CASE WHEN bool_or(query = '<insufficient privilege>')
-               THEN clock_timestamp() - make_interval(mins => :minutes) END) AS since
+               THEN clock_timestamp() - make_interval(mins => %s) END) AS since
     FROM pg_stat_activity
     WHERE datname = current_database() AND pid <> pg_backend_pid() AND coalesce(backend_type, 'client backend') = 'client backend'
-    """
-).bindparams(minutes=_HIDDEN_MINUTES)
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +88,11 @@ class SimilarIndex:
 
     def refresh(self, conn: Connection) -> None:
         """Take over what was written since the last time; read everything the first time."""
+        # Without the lock, so that threads that find nothing new do not wait for each other's answer.
+        if conn.exec_driver_sql("SELECT map4_generation()").scalar_one() == self._generation:
+            return
         with self._lock:
-            state = conn.execute(_STATE).one()
+            state = conn.exec_driver_sql(_STATE, (_HIDDEN_MINUTES,)).one()
             if state.generation == self._generation:
                 return
             if self._generation is None or _number(state.generation) < _number(self._generation):
@@ -118,30 +119,63 @@ class SimilarIndex:
         StoreError
             When the track has no vector.
         """
+        self.refresh(conn)
+        # The lock is held for what is computed, never while the database is asked.
         with self._lock:
-            self.refresh(conn)
             table = self._table
-            point, mix = table.get(track_id) or _read_track(conn, track_id)
-            if np.isnan(point).all():
-                raise StoreError(f"Track {track_id} has no HAMMS vector: it failed, is silent, or waits for its analysis.")
+            known = table.get(track_id)
+        point, mix = known or _read_track(conn, track_id)
+        if np.isnan(point).all():
+            raise StoreError(f"Track {track_id} has no HAMMS vector: it failed, is silent, or waits for its analysis.")
+
+        def measure() -> "NDArray[np.float32]":
             distances = table.distances(point) if rules is None else table.mix_distances(mix, rules)
-            distances[table.places(np.array([track_id]))] = np.inf
+            itself = table.place(track_id)
+            if itself is not None:
+                distances[itself] = np.inf
+            return distances
+
+        with self._lock:
+            distances, changes = measure(), table.changes
             candidates = table.ids[table.closest(distances, max(_CANDIDATES, 2 * count))]
-            fitting, gone = _fitting(conn, candidates, query)
-            found = [int(id_) for id_ in candidates if id_ in fitting]
+            everything = len(candidates) >= len(table)
+        found: list[int] = []
+        looked = 0
+        while looked < len(candidates):
+            # Without a filter nearly all candidates fit: the first few are enough.
+            part = candidates[looked:] if looked else candidates[: _looked(count)]
+            looked += len(part)
+            fitting, gone = _fitting(conn, part, query)
+            found += [id_ for id_ in part.tolist() if id_ in fitting]
             if len(gone):
-                table.drop(gone)
-            others = _recordings(conn, track_id, found, count)
-            if len(others) >= count or len(candidates) >= len(table):
+                self._forget(table, gone, changes)
+            whole = everything and looked == len(candidates)
+            if whole or len(found) >= count:
+                others = _recordings(conn, track_id, found, count)
+                if whole or len(others) >= count:
+                    return others
+        # A narrow filter: everything it finds is compared.
+        ids = _all_fitting(conn, query)
+        with self._lock:
+            if table.changes != changes:
+                distances = measure()
+            places = table.places(ids)
+            near, ids = distances[places], table.ids[places]
+        compared = 4 * _looked(count)
+        while True:
+            others = _recordings(conn, track_id, ids[table.closest(near, compared)].tolist(), count)
+            if len(others) >= count or compared >= len(ids):
                 return others
-            # A narrow filter: everything it finds is compared.
-            places = table.places(_all_fitting(conn, query))
-            order = np.argsort(distances[places], kind="stable")
-            best = places[order][np.isfinite(distances[places][order])]
-            return _recordings(conn, track_id, table.ids[best].tolist(), count)
+            compared *= 8
+
+    def _forget(self, table: NearestTable, gone: "NDArray[np.int64]", changes: int) -> None:
+        """Drop tracks that were gone when the database was asked, unless the table was written to since: they may be back."""
+        with self._lock:
+            if table.changes == changes:
+                table.drop(gone)
 
     def _load(self, conn: Connection) -> None:
-        self._table = NearestTable()
+        self._generation, self._table = None, NearestTable()
         last = -1
         while True:
             ids = self._read(conn, f"WHERE s.track_id > %s AND s.listed ORDER BY s.track_id LIMIT {_CHUNK}", (last,))
@@ -290,8 +324,9 @@ def _fitting(conn: Connection, candidates: "NDArray[np.int64]", query: Query) ->
         f"WHERE {TABLE}.track_id = ANY(CAST(%s AS bigint[])) AND {TABLE}.listed",
         (*fits.values, candidates.tolist()),
     ).all()
-    there = np.array([id_ for id_, _ in rows], dtype=np.int64)
-    return {id_ for id_, it_fits in rows if it_fits}, np.setdiff1d(candidates, there)
+    there = {id_ for id_, _ in rows}
+    gone = [id_ for id_ in candidates.tolist() if id_ not in there]
+    return {id_ for id_, it_fits in rows if it_fits}, np.array(gone, dtype=np.int64)
 
 
 def _recordings(conn: Connection, track_id: int, found: list[int], count: int) -> list[int]:
@@ -299,12 +334,17 @@ def _recordings(conn: Connection, track_id: int, found: list[int], count: int) -
 
     Copies lie side by side, so a few more than wanted are looked at; where that leaves too few, twice as many.
     """
-    looked = 2 * count + 8
+    looked = _looked(count)
     while True:
         others = without_copies(conn, found[:looked], heard=(track_id,))
         if len(others) >= count or looked >= len(found):
             return others[:count]
         looked *= 2
+
+
+def _looked(count: int) -> int:
+    """Return how many tracks are looked at first for so many recordings."""
+    return 2 * count + 8
 
 
 def _all_fitting(conn: Connection, query: Query) -> "NDArray[np.int64]":

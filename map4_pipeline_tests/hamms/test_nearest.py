@@ -80,15 +80,21 @@ def test_empty_and_forgotten() -> None:
     assert len(table.closest(table.distances(point), 5)) == 0
 
 
-def test_mixing_distances_are_those_of_the_transitions() -> None:
-    some = [MixTrack(n, 60.0 + n, 0.9, f"{n % 12 + 1}A", 0.7, n / 40, -20.0 + n / 4) for n in range(1, 39)] + [MixTrack(40)]
+@pytest.mark.parametrize("key_lock", [True, False])
+def test_mixing_distances_are_those_of_the_transitions(key_lock: bool) -> None:
+    some = [MixTrack(n, 60.0 + n, n / 40, f"{n % 12 + 1}A", 0.7, n / 40, -20.0 + n / 4) for n in range(1, 39)] + [MixTrack(40)]
+    some += [MixTrack(41, 95.5, energy=0.2), MixTrack(42, 260.0, 1.0, "12B", 1.0, loudness_lufs=-9.0)]
     columns = MixTable.of(some)
     mix = np.stack([getattr(columns, name) for name in MIX_COLUMNS], axis=1).astype(np.float32)
     table = NearestTable()
-    table.put(columns.track_id, embed_table(some_vectors(39, 4)), mix)
-    rules = TransitionRules(policy="extended", key_lock=False)
-    expected = scores_between(columns.rows(slice(3, 4)), columns, rules)[0]
-    assert 1 - table.mix_distances(mix[3], rules) == pytest.approx(expected, abs=1e-5)
+    table.put(columns.track_id, embed_table(some_vectors(len(some), 4)), mix)
+    for rules in (TransitionRules(policy="extended", key_lock=key_lock), TransitionRules(0, 1, 2, 3, key_lock=key_lock)):
+        expected = scores_between(columns, columns, rules)
+        for row in (3, 20, 38, 39, 40):
+            assert 1 - table.mix_distances(mix[row], rules) == pytest.approx(expected[row], abs=1e-5)
+    known = table.get(40)
+    assert known is not None
+    assert 1 - table.mix_distances(known[1], rules) == pytest.approx(expected[38], abs=1e-5)
 
 
 @given(st.floats(0, 1), st.floats(0, 1))
