@@ -39,9 +39,15 @@ class Context:
     activity: "Activity"
     federation: "Federation"
     tls: bool = False
+    #: The same connections for what only reads: every statement is one of its own, without BEGIN before and ROLLBACK behind.
+    reading: Engine = field(init=False)
     _keys: SigningKeys | None = None
     _keys_at: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        """Share the pool between both kinds of use."""
+        self.reading = self.engine.execution_options(isolation_level="AUTOCOMMIT")
 
     @property
     def is_secure(self) -> bool:

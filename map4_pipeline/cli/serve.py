@@ -9,7 +9,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -27,6 +27,8 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 THREADS = 24
 #: Connections that a process may hold beside: who asks is looked up on one that is given back at once, exports have one.
 _SPARE = 8
+#: A connection that was used so short a time ago is not asked whether it still is one: that is a round trip for every request.
+_TRUSTED_SECONDS = 2.0
 
 
 @click.command()
@@ -111,10 +113,12 @@ def serve(host: str | None, port: int | None, processes: int | None, tls_certifi
 def make_app() -> "FastAPI":
     """Return the application of one process of the server, over a pool of connections of its own."""
     from map4_pipeline.api.app import create_app
+    from map4_pipeline.api.routes.stats import TOLERANCE_SECONDS
     from map4_pipeline.observe.logs import configure_logging, is_configured
     from map4_pipeline.observe.sentry import start_sentry
     from map4_pipeline.settings import settings
     from map4_pipeline.store.database import make_engine, resolve_url
+    from map4_pipeline.store.reads import count_ahead
     from map4_pipeline.store.similar import warm_up
     from map4_pipeline.store.valkey_server import redis_url
 
@@ -127,11 +131,17 @@ def make_app() -> "FastAPI":
         start_sentry(configured, "serve")
     threads = max(THREADS // configured.api_processes, 8)
     # Statements' values are no business of the log.
-    options = {"pool_size": threads, "max_overflow": _SPARE, "pool_timeout": 10, "hide_parameters": True}
-    engine = make_engine(resolve_url(configured), **options)
-    # 100,000 tracks take seconds to read: now, and not when the first user asks what is alike.
-    threading.Thread(target=warm_up, args=(engine,), name="warm-up", daemon=True).start()
-    return create_app(configured, engine, redis_url(configured), threads=threads, tls=configured.tls_certificate is not None)
+    options: dict[str, Any] = {"pool_size": threads, "max_overflow": _SPARE, "pool_timeout": 10, "hide_parameters": True}
+    engine = make_engine(resolve_url(configured), trusted_seconds=_TRUSTED_SECONDS, **options)
+    app = create_app(configured, engine, redis_url(configured), threads=threads, tls=configured.tls_certificate is not None)
+
+    def ahead() -> None:
+        # 100,000 tracks take seconds to read and to count: now, and not when the first user asks.
+        warm_up(engine)
+        count_ahead(engine, app.state.context.cache, TOLERANCE_SECONDS)
+
+    threading.Thread(target=ahead, name="warm-up", daemon=True).start()
+    return app
 
 
 @contextlib.contextmanager

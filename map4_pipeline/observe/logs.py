@@ -24,6 +24,7 @@ FILE_NAME = "map4.log"
 #: Loggers that tell of every request or statement at INFO; their address may hold a key.
 _TALKATIVE = ("httpx", "httpcore", "urllib3", "openai", "anthropic", "google_genai", "alembic", "asyncio", "multipart", "PIL")
 _MARK = "_map4_handler"
+_RENDERED = "_map4_line"
 _process_values: dict[str, Any] = {}
 _masker = Masker()
 _plain_factory: Callable[..., logging.LogRecord] | None = None
@@ -55,12 +56,13 @@ def configure_logging(settings: "Settings", program: str, *, console: IO[str] | 
         root.removeHandler(handler)
         handler.close()
     file = SharedRotatingFile(log_path(settings))
-    file.setFormatter(_formatter(_as_json()))
+    as_json = _formatter(_as_json())
+    file.setFormatter(as_json)
     _add(root, file, logging.DEBUG)
     if console is not None:
         plain = settings.log_format == "text" or (settings.log_format == "auto" and console.isatty())
         shown = logging.StreamHandler(console)
-        shown.setFormatter(_formatter(_as_text(console) if plain else _as_json()))
+        shown.setFormatter(_formatter(_as_text(console)) if plain else as_json)
         _add(root, shown, logging.INFO)
     root.setLevel(level)
     for name in _TALKATIVE:
@@ -120,10 +122,17 @@ def _formatter(render: "list[Processor]") -> logging.Formatter:
         structlog.processors.StackInfoRenderer(),
     ]
     remove = structlog.stdlib.ProcessorFormatter.remove_processors_meta
-    return structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=shared,
-        processors=[remove, structlog.processors.format_exc_info, _mask_fields, *render],
-    )
+
+    class Once(structlog.stdlib.ProcessorFormatter):
+        """Renders a line once for all handlers that it is given to."""
+
+        def format(self, record: logging.LogRecord) -> str:
+            made: tuple[object, str] | None = record.__dict__.get(_RENDERED)
+            if made is None or made[0] is not self:
+                made = record.__dict__[_RENDERED] = (self, super().format(record))
+            return made[1]
+
+    return Once(foreign_pre_chain=shared, processors=[remove, structlog.processors.format_exc_info, _mask_fields, *render])
 
 
 def _fields(_logger: Any, _method: str, event_dict: "EventDict") -> "EventDict":

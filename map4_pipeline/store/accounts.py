@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select, text, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.exc import IntegrityError
 
@@ -52,12 +52,14 @@ class User:
     last_seen_at: datetime | None
 
 
-def _query() -> Any:
+def user_query() -> Any:
+    """Return the query of accounts, for `user_of`."""
     granted = select(func.array_agg(user_libraries.c.library_id)).where(user_libraries.c.user_id == users.c.id).scalar_subquery()
     return select(users, granted.label("granted"))
 
 
-def _user(row: Any) -> User:
+def user_of(row: Any) -> User:
+    """Return a row of `user_query` as an account."""
     # An admin sees everything: who may grant himself a library has it.
     everything = row.all_libraries or row.role == "admin"
     return User(
@@ -75,23 +77,26 @@ def _user(row: Any) -> User:
     )
 
 
+_USER = user_query().where(users.c.id == bindparam("user"))
+
+
 def get_user(conn: Connection, user_id: int) -> User | None:
     """Return an account by its number."""
-    row = conn.execute(_query().where(users.c.id == user_id)).one_or_none()
-    return None if row is None else _user(row)
+    row = conn.execute(_USER, {"user": user_id}).one_or_none()
+    return None if row is None else user_of(row)
 
 
 def find_user(conn: Connection, name: str) -> tuple[User, str | None] | None:
     """Return an account by its name, whatever the case, and the hash of its password; None for one that has run out."""
     ran_out = func.coalesce(users.c.password_expires_at < func.now(), False).label("ran_out")
-    query = _query().add_columns(ran_out).where(func.lower(users.c.name) == name.strip().lower())
+    query = user_query().add_columns(ran_out).where(func.lower(users.c.name) == name.strip().lower())
     row = conn.execute(query).one_or_none()
-    return None if row is None else (_user(row), None if row.ran_out else row.password_hash)
+    return None if row is None else (user_of(row), None if row.ran_out else row.password_hash)
 
 
 def list_users(conn: Connection) -> list[User]:
     """Return all accounts by name."""
-    return [_user(row) for row in conn.execute(_query().order_by(func.lower(users.c.name)))]
+    return [user_of(row) for row in conn.execute(user_query().order_by(func.lower(users.c.name)))]
 
 
 def has_users(conn: Connection) -> bool:
@@ -263,8 +268,8 @@ def seen(conn: Connection, user: User) -> None:
 def user_of_identity(conn: Connection, issuer: str, subject: str) -> User | None:
     """Return whose account an identity of an OpenID issuer is."""
     identity = select(user_identities.c.user_id).where(user_identities.c.issuer == issuer, user_identities.c.subject == subject)
-    row = conn.execute(_query().where(users.c.id == identity.scalar_subquery())).one_or_none()
-    return None if row is None else _user(row)
+    row = conn.execute(user_query().where(users.c.id == identity.scalar_subquery())).one_or_none()
+    return None if row is None else user_of(row)
 
 
 def add_identity(conn: Connection, user_id: int, issuer: str, subject: str, *, provider: str = "", label: str = "") -> None:

@@ -1,6 +1,7 @@
 """The cache: Redis (or Valkey) before PostgreSQL. It may be lost at any moment, and only speed is lost with it.
 
-Nothing stale is given, but for sums over the whole library where their reader allows some seconds (`tolerance`). What is kept
+Nothing stale is given, but for sums over the whole library where their reader allows some seconds (`tolerance`), more of a
+library so large that counting it takes seconds. What is kept
 carries the version of what it was made from: the library's generation (`library_generation`) for searches and statistics, the
 row's version for a track. A reader asks PostgreSQL for the version, which
 costs a fraction of the work, *before* it reads anything else, and takes what the cache has only if that version stands on it. So
@@ -46,6 +47,9 @@ _LOG = logging.getLogger(__name__)
 T = TypeVar("T")
 #: So many times its tolerance a value is given while another is made.
 _BEHIND = 3.0
+#: A sum is not made anew before so many times the time have gone by that it took: counting a library that changes all the time
+#: takes a twentieth of a processor at most, however large the library is.
+_PAUSE = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,12 +151,14 @@ class Cache:
             Returns what JSON can hold, so that what comes out of the cache is equal to it: no dates, no tuples, text as keys.
         tolerance : float
             Seconds for which a value of the version before will do. Only for sums over the whole library, which somebody's
-            every correction would have everybody else work out anew.
+            every correction would have everybody else work out anew. One that took long to make will do for longer: twenty times
+            as long as it took, and not longer than it is kept.
         behind : callable, optional
             `make` for a thread of its own (with its own connection). With it nobody waits for a value that is a little too old:
             up to three times the tolerance it is still given, while a new one is made.
         """
         kept = self.get(key)
+        tolerance = _stretched(kept, tolerance)
         if _will_do(kept, version, tolerance):
             self._count(self._hits, key)
             value: T = kept["value"]
@@ -176,8 +182,10 @@ class Cache:
     def _made(self, key: str, version: str, seconds: int, make: Callable[[], T], at: float | None = None) -> T:
         """Make a value and keep it; `at` is the moment from which its age counts, before it is made."""
         self._count(self._misses, key)
+        begun = time.monotonic()
         value = make()
-        self.put(key, {"version": version, "value": value} | ({} if at is None else {"at": at}), seconds)
+        took = round(time.monotonic() - begun, 3)
+        self.put(key, {"version": version, "value": value} | ({} if at is None else {"at": at, "took": took}), seconds)
         return value
 
     def _make_behind(self, key: str, version: str, seconds: int, make: Callable[[], T]) -> None:
@@ -352,6 +360,12 @@ def batch_key(job_id: str) -> str:
 def _will_do(kept: Any, version: str, tolerance: float) -> bool:
     """Return whether what a key holds may be given for a version."""
     return isinstance(kept, dict) and "value" in kept and (kept.get("version") == version or _is_young(kept, tolerance))
+
+
+def _stretched(kept: Any, tolerance: float) -> float:
+    """Return a tolerance, longer for what took long to make."""
+    took = kept.get("took") if tolerance and isinstance(kept, dict) else None
+    return max(tolerance, _PAUSE * took) if isinstance(took, int | float) else tolerance
 
 
 def _is_young(kept: dict[str, Any], tolerance: float) -> bool:

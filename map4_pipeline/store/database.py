@@ -7,12 +7,13 @@ whose text is a sentence without a password.
 import contextlib
 import json
 import re
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, ProgrammingError
+from sqlalchemy.exc import ArgumentError, DBAPIError, InvalidatePoolError, OperationalError, ProgrammingError
 
 from .errors import InfrastructureError
 
@@ -81,24 +82,49 @@ def masked(url: str) -> str:
     return plain.set(query=hidden).render_as_string(hide_password=True)
 
 
-def make_engine(url: str, **options: Any) -> Engine:
+def make_engine(url: str, *, trusted_seconds: float = 0.0, **options: Any) -> Engine:
     """Return an engine for MAP4's database or another one on the same server; connects when first used.
 
     Parameters
     ----------
     url
         From `resolve_url`.
+    trusted_seconds
+        A connection that was used so short a time ago is not asked first whether it still is one. For servers, where asking
+        costs as much as the work; whoever meets a dead one is told, and the others of the pool are thrown away with it.
     options
         For `sqlalchemy.create_engine`.
     """
     arguments = {"application_name": "map4", "connect_timeout": 10, "keepalives_idle": 60}
     arguments |= dict(options.pop("connect_args", {}))
-    settings = {"pool_pre_ping": True, "pool_size": 5, "max_overflow": 15, "json_serializer": to_json}
+    settings = {"pool_pre_ping": not trusted_seconds, "pool_size": 5, "max_overflow": 15, "json_serializer": to_json}
     # Many rows updated with one statement cost one round trip per page, not one per row.
     settings |= {"executemany_mode": "values_plus_batch", "executemany_batch_page_size": 200}
     engine = create_engine(url, connect_args=arguments, **(settings | options))
     event.listen(engine, "connect", _check_server)
+    if trusted_seconds:
+        _ask_the_idle(engine, trusted_seconds)
     return engine
+
+
+def _ask_the_idle(engine: Engine, seconds: float) -> None:
+    """Ask connections that lay idle for longer whether they still are some, before they are used."""
+
+    def returned(_connection: Any, record: Any) -> None:
+        record.info["used"] = time.monotonic()
+
+    def taken(connection: Any, record: Any, _proxy: Any) -> None:
+        used = record.info.get("used")
+        if used is None or time.monotonic() - used < seconds:  # a new one has just been answered
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except engine.dialect.loaded_dbapi.Error as error:
+            # SQLAlchemy makes new ones, and tries once more.
+            raise InvalidatePoolError from error
+
+    event.listen(engine, "checkin", returned)
+    event.listen(engine, "checkout", taken)
 
 
 def open_database(settings: "Settings", *, migrate: bool = True) -> Engine:

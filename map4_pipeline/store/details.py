@@ -4,11 +4,11 @@ import os
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import Connection, Text, cast, column, func, select, update
+from sqlalchemy import Connection, bindparam, func, select, update
 
 from map4_pipeline.store.cache import Cache
 from map4_pipeline.store.libraries import all_libraries, local_root
-from map4_pipeline.store.reads import plain, read_track
+from map4_pipeline.store.reads import ROW_VERSION, plain, read_track
 from map4_pipeline.store.schema import libraries, tracks
 
 _MORE = ("library_id", "album_artist", "composer", "track_number", "disc_number", "file_size", "bit_depth", "codec", "findings",
@@ -23,7 +23,7 @@ def lock_track(conn: Connection, track_id: int) -> None:
 
 def track_version(conn: Connection, track_id: int, library_ids: Collection[int] | None = None) -> str | None:
     """Return what every change of a track changes; None: there is none in these libraries (None: in any)."""
-    query = select(cast(column("xmin"), Text)).select_from(tracks).where(tracks.c.id == track_id)
+    query = select(ROW_VERSION).where(tracks.c.id == track_id)
     if library_ids is not None:
         query = query.where(tracks.c.library_id.in_(library_ids))
     version = conn.execute(query).scalar_one_or_none()
@@ -40,15 +40,24 @@ def visible_ids(conn: Connection, ids: Collection[int], library_ids: Collection[
 
 def track_detail(conn: Connection, cache: Cache, track_id: int) -> dict[str, Any] | None:
     """Return a track with its analysis, corrections, annotation and findings; None: there is none."""
-    row = conn.execute(
-        select(*(tracks.c[name] for name in _MORE), libraries.c.name.label("library"))
-        .join(libraries, libraries.c.id == tracks.c.library_id)
-        .where(tracks.c.id == track_id)
-    ).one_or_none()
+    row = conn.execute(_DETAIL, {"track": track_id}).mappings().one_or_none()
     if row is None:
         return None
-    found = read_track(conn, cache, track_id)
-    return None if found is None else {**found, **plain(row._mapping)}
+    shown = dict(row)
+    found = read_track(conn, cache, track_id, (shown.pop("file_hash"), shown.pop("row_version")))
+    return None if found is None else {**found, **plain(shown)}
+
+
+_DETAIL = (
+    select(
+        *(tracks.c[name] for name in _MORE),
+        libraries.c.name.label("library"),
+        tracks.c.file_hash,
+        ROW_VERSION.label("row_version"),
+    )
+    .join(libraries, libraries.c.id == tracks.c.library_id)
+    .where(tracks.c.id == bindparam("track"))
+)
 
 
 def track_file(

@@ -4,12 +4,13 @@ Every function takes a `Cache` that may be off, and gives what JSON can hold. A 
 the database; see `store.cache` for why that is never stale.
 """
 
+import logging
 from collections.abc import Callable, Collection
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
-from sqlalchemy import Connection, Text, cast, column, select
+from sqlalchemy import Connection, Engine, Text, bindparam, cast, literal_column, select
 
 from map4_pipeline.store import search as searching
 from map4_pipeline.store.cache import (
@@ -26,12 +27,17 @@ from map4_pipeline.store.cache import (
     statistics_key,
     track_key,
 )
+from map4_pipeline.store.database import advisory_lock
 from map4_pipeline.store.listing import NAMES
 from map4_pipeline.store.query import Query, parse_query, within
 from map4_pipeline.store.schema import analyses, tracks
 from map4_pipeline.store.statistics import genre_distribution, genre_statistics, library_statistics, summary, timeline
 
 T = TypeVar("T")
+_LOG = logging.getLogger(__name__)
+_AHEAD_LOCK = 0x4D415034535553
+#: What every write of a row of `tracks` changes.
+ROW_VERSION = cast(literal_column("tracks.xmin"), Text)
 #: Sums over the library.
 SumKind = Literal["summary", "genres", "timeline"]
 
@@ -101,37 +107,52 @@ def read_facets(
     return _sums(conn, cache, filter_key("facets", repr(query), limit), SEARCH_SECONDS, make, tolerance)
 
 
-def read_track(conn: Connection, cache: Cache, track_id: int) -> dict[str, Any] | None:
-    """Return a track with the names of `store.listing` and its whole analysis (beats, curve, sections); None: there is none."""
+def read_track(
+    conn: Connection, cache: Cache, track_id: int, version: tuple[str | None, str] | None = None
+) -> dict[str, Any] | None:
+    """Return a track with the names of `store.listing` and its whole analysis (beats, curve, sections); None: there is none.
+
+    Parameters
+    ----------
+    version : (file_hash, xmin), optional
+        The row's version, which every write changes, where it was read just now; else it is asked for.
+    """
     t = tracks.c
-    # The row's version, which every write changes, instead of its long columns.
-    version = select(t.file_hash, cast(column("xmin"), Text)).where(t.id == track_id)
-    found = conn.execute(version).one_or_none()
+    found: Any = version or conn.execute(select(t.file_hash, ROW_VERSION).where(t.id == track_id)).one_or_none()
     if found is None:
         return None
 
     def make() -> dict[str, Any]:
-        row = conn.execute(select(*(c.label(name) for name, c in NAMES.items())).where(t.id == track_id)).one_or_none()
+        row = conn.execute(_NAMED, {"track": track_id}).one_or_none()
         if row is None:
             return {}
-        payload = select(analyses.c.payload).where(
-            analyses.c.audio_hash == row.audio_hash, analyses.c.stage == "features", analyses.c.version == row.analysis_version
-        )
-        whole = conn.execute(payload.order_by(analyses.c.id.desc()).limit(1)).scalar_one_or_none()
+        whole = conn.execute(_FEATURES, {"hash": row.audio_hash, "version": row.analysis_version}).scalar_one_or_none()
         return {**plain(row._mapping), "analysis": (whole or {}).get("features")}
 
-    file_hash, row_version = found
+    file_hash, mark = found
     if file_hash is None:
         return make() or None
-    return cache.through(track_key(file_hash), f"{track_id}-{row_version}", TRACK_SECONDS, make) or None
+    return cache.through(track_key(file_hash), f"{track_id}-{mark}", TRACK_SECONDS, make) or None
+
+
+# Made once: making them takes longer than asking them.
+_NAMED = select(*(c.label(name) for name, c in NAMES.items())).where(tracks.c.id == bindparam("track"))
+_FEATURES = (
+    select(analyses.c.payload)
+    .where(
+        analyses.c.audio_hash == bindparam("hash"),
+        analyses.c.stage == "features",
+        analyses.c.version == bindparam("version"),
+    )
+    .order_by(analyses.c.id.desc())
+    .limit(1)
+)
 
 
 def read_hamms(conn: Connection, cache: Cache, track_id: int) -> dict[str, Any] | None:
     """Return {"hamms", "hamms_confidence"} of a track, the twelve names; None: there is no such track."""
     t = tracks.c
-    found = conn.execute(
-        select(t.file_hash, cast(column("xmin"), Text)).where(t.id == track_id).select_from(tracks)
-    ).one_or_none()
+    found = conn.execute(select(t.file_hash, ROW_VERSION).where(t.id == track_id)).one_or_none()
     if found is None:
         return None
 
@@ -180,6 +201,21 @@ def _sums(conn: Connection, cache: Cache, key: str, seconds: int, make: Callable
     return cache.through(
         key, library_generation(conn), seconds, lambda: make(conn), tolerance=tolerance, behind=behind if tolerance else None
     )
+
+
+def count_ahead(engine: Engine, cache: Cache, tolerance: float) -> None:
+    """Put the sums over all libraries into the cache, so that nobody waits for them; one process of several does it."""
+    if not cache.enabled:
+        return
+    try:
+        with engine.connect() as conn, advisory_lock(conn, _AHEAD_LOCK, wait=False) as mine:
+            if mine:
+                for kind in get_args(SumKind):
+                    read_sums(conn, cache, kind, tolerance=tolerance)
+                read_facets(conn, cache, "", tolerance=tolerance)
+                read_statistics(conn, cache, tolerance=tolerance)
+    except Exception:  # noqa: BLE001 - nobody has asked yet; who asks is told
+        _LOG.warning("The library could not be counted ahead.", exc_info=True)
 
 
 def read_genre(conn: Connection, cache: Cache, genre: str) -> dict[str, Any]:

@@ -130,8 +130,10 @@ def findings(conn: Connection) -> tuple[dict[str, dict[str, Any]], int]:
 
 def hamms(conn: Connection) -> dict[str, dict[str, float | None]]:
     """Return the twelve dimensions' summaries from histograms of 400 bins."""
-    values = ", ".join(f"(hamms_vector ->> '{name}')::float8 AS {name}" for name in DIMENSIONS)
-    source = f"SELECT {values} FROM tracks WHERE {_SHOWN} AND status <> 'failed' AND hamms_vector IS NOT NULL"
+    # Taken apart at once: twelve times `->>` takes three times as long.
+    values = ", ".join(f"{name} float8" for name in DIMENSIONS)
+    shown = f"SELECT hamms_vector FROM tracks WHERE {_SHOWN} AND status <> 'failed' AND hamms_vector IS NOT NULL"
+    source = f"SELECT v.* FROM ({shown}) AS shown, jsonb_to_record(hamms_vector) AS v ({values})"
     aggregates = ", ".join(f"count({name}), avg({name}), min({name}), max({name})" for name in DIMENSIONS)
     row = conn.exec_driver_sql(f"SELECT {aggregates} FROM ({source}) AS s").one()
     binned = ", ".join(f"{_held(f'floor({name} * 400)', 0, 399)} AS {name}" for name in DIMENSIONS)

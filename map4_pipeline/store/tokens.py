@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, literal, select, text, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, literal, select, text, update
 from sqlalchemy.exc import IntegrityError
 
-from map4_pipeline.store.accounts import User, get_user
+from map4_pipeline.store.accounts import User, get_user, user_of, user_query
 from map4_pipeline.store.cipher import Cipher
 from map4_pipeline.store.errors import StoreError
 from map4_pipeline.store.schema import api_tokens, login_flows, refresh_tokens, sessions, signing_keys, users
@@ -62,21 +62,30 @@ def start_session(conn: Connection, user: User, seconds: float, client: str | No
 
 def session_user(conn: Connection, secret: str, idle_seconds: float) -> tuple[User, int] | None:
     """Return whose session it is, and its number; None when it has ended or was idle for too long."""
-    alive = (
-        (sessions.c.token_hash == _digest(secret))
-        & (sessions.c.expires_at > func.now())
-        & (sessions.c.used_at > _after(-idle_seconds))
-        & (sessions.c.epoch == users.c.epoch)
-        & users.c.active
-    )
-    stale = (sessions.c.used_at < _after(-_TOUCH_SECONDS)).label("stale")
-    row = conn.execute(select(sessions.c.id, sessions.c.user_id, stale).join(users).where(alive)).one_or_none()
+    row = conn.execute(_SESSION_USER, {"digest": _digest(secret), "idle": idle_seconds}).one_or_none()
     if row is None:
         return None
-    if row.stale:
-        conn.execute(update(sessions).where(sessions.c.id == row.id).values(used_at=func.now()))
-    user = get_user(conn, row.user_id)
-    return None if user is None else (user, row.id)
+    if row.proof_stale:
+        conn.execute(update(sessions).where(sessions.c.id == row.session_id).values(used_at=func.now()))
+    return user_of(row), row.session_id
+
+
+def _session_user() -> Any:
+    s = sessions.c
+    stale = s.used_at < _after(-_TOUCH_SECONDS)
+    return (
+        user_query()
+        .add_columns(s.id.label("session_id"), stale.label("proof_stale"))
+        .join(sessions, s.user_id == users.c.id)
+        .where(
+            s.token_hash == bindparam("digest"), s.expires_at > func.now(), s.epoch == users.c.epoch, users.c.active,
+            s.used_at > func.now() - text("make_interval(secs => :idle)"),
+        )
+    )  # fmt: skip
+
+
+#: Made once, as `_TOKEN_USER`.
+_SESSION_USER = _session_user()
 
 
 def sessions_of(conn: Connection, user_id: int) -> list[Session]:
@@ -209,18 +218,34 @@ def _token(row: Any) -> ApiToken:
 
 def token_user(conn: Connection, secret: str) -> tuple[User, ApiToken] | None:
     """Return whose token it is; None when it is not, or no longer, valid."""
-    a = api_tokens.c
-    stale = (a.used_at.is_(None) | (a.used_at < _after(-_TOUCH_SECONDS))).label("stale")
-    alive = (a.token_hash == _digest(secret)) & a.revoked_at.is_(None) & (a.expires_at.is_(None) | (a.expires_at > func.now()))
-    row = conn.execute(select(*_TOKEN, a.user_id, stale).where(alive)).one_or_none()
+    row = conn.execute(_TOKEN_USER, {"digest": _digest(secret)}).one_or_none()
     if row is None:
         return None
-    user = get_user(conn, row.user_id)
-    if user is None or not user.active:
-        return None
-    if row.stale:
-        conn.execute(update(api_tokens).where(a.id == row.id).values(used_at=func.now()))
-    return user, _token(row)
+    if row.proof_stale:
+        conn.execute(update(api_tokens).where(api_tokens.c.id == row.token_id).values(used_at=func.now()))
+    token = ApiToken(row.token_id, row.token_name, tuple(row.scopes), row.token_created_at, row.expires_at, row.used_at)
+    return user_of(row), token
+
+
+def _token_user() -> Any:
+    a = api_tokens.c
+    stale = a.used_at.is_(None) | (a.used_at < _after(-_TOUCH_SECONDS))
+    return (
+        user_query()
+        .add_columns(
+            a.id.label("token_id"), a.name.label("token_name"), a.scopes, a.created_at.label("token_created_at"), a.expires_at,
+            a.used_at, stale.label("proof_stale"),
+        )
+        .join(api_tokens, a.user_id == users.c.id)
+        .where(
+            a.token_hash == bindparam("digest"), a.revoked_at.is_(None), a.expires_at.is_(None) | (a.expires_at > func.now()),
+            users.c.active,
+        )
+    )  # fmt: skip
+
+
+#: Made once: every request asks it, and making it takes longer than asking.
+_TOKEN_USER = _token_user()
 
 
 def tokens_of(conn: Connection, user_id: int) -> list[ApiToken]:

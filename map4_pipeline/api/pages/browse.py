@@ -41,7 +41,7 @@ def search_page(
     counted: dict[str, Any] = {"count": 0, "more": False}
     facets: list[dict[str, Any]] = []
     error = ""
-    with context.engine.connect() as conn:
+    with context.reading.connect() as conn:
         try:
             found = read_search(conn, context.cache, words, _PAGE, after, libraries=principal.library_ids)
             counted = read_count(conn, context.cache, q, libraries=principal.library_ids)
@@ -59,7 +59,7 @@ def search_page(
 def doubtful_page(request: Request, principal: Reader, q: Words = "", after: After = None) -> Response:
     """Show tracks whose tempo or key is doubtful."""
     context = context_of(request)
-    with context.engine.connect() as conn:
+    with context.reading.connect() as conn:
         found = read_search(conn, context.cache, f"is:doubtful {q}", 20, after, libraries=principal.library_ids)
         counted = read_count(conn, context.cache, f"is:doubtful {q}", libraries=principal.library_ids)
     return render(

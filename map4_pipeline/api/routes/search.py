@@ -101,6 +101,6 @@ def search_advanced(request: Request, principal: Reader, body: Advanced) -> JSON
 def search_facets(request: Request, principal: Reader, q: Words = "") -> Facets:
     """Count what a search finds by genre, key, decade, tempo and format."""
     context = context_of(request)
-    with context.engine.connect() as conn:
+    with context.reading.connect() as conn:
         found: dict[str, Any] = read_facets(conn, context.cache, q, libraries=principal.library_ids)
     return Facets(**found)

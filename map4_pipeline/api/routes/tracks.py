@@ -45,7 +45,7 @@ class Correction(Strict):
 def page(request: Request, principal: Principal, words: str, limit: int, after: str | None, count: bool) -> JSONResponse:
     """Return a page of a search as a response."""
     context = context_of(request)
-    with context.engine.connect() as conn:
+    with context.reading.connect() as conn:
         found = read_search(conn, context.cache, words, limit, after, libraries=principal.library_ids)
         document: dict[str, Any] = {"tracks": found["rows"], "next": found["following"]}
         if count:
@@ -70,7 +70,7 @@ def get_track(
 ) -> Response:
     """Show a track with all that is known of it. `ETag` changes with every change."""
     context = context_of(request)
-    with context.engine.connect() as conn:
+    with context.reading.connect() as conn:
         version = _visible(conn, principal, track_id)
         etag = f'"{version}"'
         if if_none_match is not None and etag in if_none_match:
@@ -102,7 +102,7 @@ def update_track(
         changes = withdraw(conn, track_id, body.withdraw, user_id=principal.user.id) if body.withdraw else {}
         changes |= correct(conn, track_id, values, user_id=principal.user.id, user_name=principal.user.name) if values else {}
         note(conn, request, "track corrected", principal.user, target=str(track_id), detail={"fields": sorted(changes)})
-    with context.engine.connect() as conn:
+    with context.reading.connect() as conn:
         version = _visible(conn, principal, track_id)
         found = track_detail(conn, context.cache, track_id)
     return JSONResponse(found, headers={"ETag": f'"{version}"'})
@@ -139,7 +139,7 @@ def list_similar(
     context = context_of(request)
     rules = rules_of(context.settings, policy=policy)
     query = within(read_query(q), principal.library_ids)
-    with context.engine.connect() as conn:
+    with context.reading.connect() as conn:
         _visible(conn, principal, track_id)
         found = similar_tracks(conn, track_id, limit, query, by=by, rules=rules)
     return [shown_similar(one) for one in found]
