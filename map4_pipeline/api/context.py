@@ -2,16 +2,18 @@
 
 import threading
 import time
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from fastapi import Request
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from map4_pipeline.settings import Settings
 from map4_pipeline.store.cache import Cache
 from map4_pipeline.store.cipher import Cipher
+from map4_pipeline.store.database import reading
 from map4_pipeline.store.tokens import SigningKeys, signing_keys_now
 
 if TYPE_CHECKING:
@@ -39,15 +41,13 @@ class Context:
     activity: "Activity"
     federation: "Federation"
     tls: bool = False
-    #: The same connections for what only reads: every statement is one of its own, without BEGIN before and ROLLBACK behind.
-    reading: Engine = field(init=False)
     _keys: SigningKeys | None = None
     _keys_at: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def __post_init__(self) -> None:
-        """Share the pool between both kinds of use."""
-        self.reading = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+    def reading(self) -> AbstractContextManager[Connection]:
+        """Give a connection for what only reads."""
+        return reading(self.engine)
 
     @property
     def is_secure(self) -> bool:

@@ -53,7 +53,7 @@ def _identify(request: Request) -> Principal | None:
     secret = request.cookies.get(context.cookie_name)
     if secret is None:
         return None
-    with context.reading.connect() as conn:
+    with context.reading() as conn:
         found = session_user(conn, secret, context.settings.session_hours * 3600)
         if found is None:
             return None
@@ -81,7 +81,7 @@ def _is_metrics_token(context: Context, given: str) -> bool:
 
 
 def _named(context: Context, secret: str) -> Principal | None:
-    with context.reading.connect() as conn:
+    with context.reading() as conn:
         found = token_user(conn, secret)
         if found is None:
             return None
@@ -97,7 +97,7 @@ def _access(context: Context, token: str) -> Principal | None:
     claims = read_access_token(context.signing_keys(key_id(token)), token)
     if claims is None:
         return None
-    with context.reading.connect() as conn:
+    with context.reading() as conn:
         user = get_user(conn, int(claims["sub"]))
         if user is None or not user.active or user.epoch != claims.get("epoch"):
             return None

@@ -115,7 +115,7 @@ def _ask_the_idle(engine: Engine, seconds: float) -> None:
 
     def taken(connection: Any, record: Any, _proxy: Any) -> None:
         used = record.info.get("used")
-        if used is None or time.monotonic() - used < seconds:  # a new one has just been answered
+        if not connection.closed and (used is None or time.monotonic() - used < seconds):  # a new one has just been answered
             return
         try:
             engine.dialect.do_ping(connection)
@@ -125,6 +125,23 @@ def _ask_the_idle(engine: Engine, seconds: float) -> None:
 
     event.listen(engine, "checkin", returned)
     event.listen(engine, "checkout", taken)
+
+
+@contextlib.contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """Give a connection on which every statement stands alone: without a BEGIN before and a ROLLBACK behind all of them.
+
+    For a server that answers many short questions, where those two are half of the way. SQLAlchemy's own AUTOCOMMIT asks the
+    server whenever it is taken back.
+    """
+    with engine.connect() as conn:
+        plain: Any = conn.connection.dbapi_connection
+        plain.autocommit = True
+        try:
+            yield conn
+        finally:
+            if not plain.closed:
+                plain.autocommit = False
 
 
 def open_database(settings: "Settings", *, migrate: bool = True) -> Engine:

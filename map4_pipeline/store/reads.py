@@ -51,7 +51,7 @@ def read_search(
     *,
     libraries: Collection[int] | None = None,
 ) -> dict[str, Any]:
-    """Return {"rows", "following"}: a page of a search.
+    """Return {"tracks", "next"}: a page of a search.
 
     Parameters
     ----------
@@ -65,13 +65,34 @@ def read_search(
     StoreError
         When the page does not exist.
     """
+    key, make = _search(conn, text, limit, after, libraries)
+    return cache.through(key, library_generation(conn), SEARCH_SECONDS, make)
+
+
+def search_document(
+    conn: Connection,
+    cache: Cache,
+    text: str,
+    limit: int = 50,
+    after: str | None = None,
+    *,
+    libraries: Collection[int] | None = None,
+) -> bytes:
+    """Return `read_search` as JSON."""
+    key, make = _search(conn, text, limit, after, libraries)
+    return cache.document(key, library_generation(conn), SEARCH_SECONDS, make)
+
+
+def _search(
+    conn: Connection, text: str, limit: int, after: str | None, libraries: Collection[int] | None
+) -> tuple[str, Callable[[], dict[str, Any]]]:
     query = within(read_query(text), libraries)
 
     def make() -> dict[str, Any]:
         page = searching.search(conn, query, limit, after)
-        return {"rows": [plain(row) for row in page.rows], "following": page.following}
+        return {"tracks": [plain(row) for row in page.rows], "next": page.following}
 
-    return cache.through(search_key(repr(query), limit, after), library_generation(conn), SEARCH_SECONDS, make)
+    return search_key("tracks", repr(query), limit, after), make
 
 
 def read_count(

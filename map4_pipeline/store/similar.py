@@ -30,7 +30,6 @@ from map4_pipeline.store.search_terms import TABLE, all_of, conditions
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from sqlalchemy import Pool
 
 _log = logging.getLogger(__name__)
 #: Candidates that are looked up first; where a filter leaves too few of them, everything it finds is compared.
@@ -193,15 +192,14 @@ class SimilarIndex:
         return ids
 
 
-#: By the pool, which an engine and those that differ from it in their options share.
-_indexes: "weakref.WeakKeyDictionary[Pool, SimilarIndex]" = weakref.WeakKeyDictionary()
+_indexes: "weakref.WeakKeyDictionary[Engine, SimilarIndex]" = weakref.WeakKeyDictionary()
 _indexes_lock = threading.Lock()
 
 
 def index_of(engine: Engine) -> SimilarIndex:
     """Return the process's index of a database."""
     with _indexes_lock:
-        return _indexes.setdefault(engine.pool, SimilarIndex())
+        return _indexes.setdefault(engine, SimilarIndex())
 
 
 def warm_up(engine: Engine) -> None:

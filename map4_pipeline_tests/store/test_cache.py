@@ -30,6 +30,7 @@ from map4_pipeline.store.cache import (
     search_key,
     track_key,
 )
+from map4_pipeline.store.database import advisory_lock
 from map4_pipeline.store.valkey_server import EmbeddedValkey
 
 from ..postgres import PostgresForTests, short_directory
@@ -123,6 +124,20 @@ def test_what_is_kept_is_json_with_its_time(cache: Cache, server: EmbeddedValkey
     assert found.keys() == expected.keys()
     for kind, seconds in expected.items():
         assert seconds - 60 < found[kind] <= seconds
+
+
+def test_sums_are_counted_ahead_by_one_process(cache: Cache, engine: Engine) -> None:
+    with engine.connect() as other, advisory_lock(other, reads._AHEAD_LOCK):
+        reads.count_ahead(engine, cache, 10.0)
+    assert cache.counts().misses == {}, "another process does it"
+    reads.count_ahead(engine, Cache(None), 10.0)
+    reads.count_ahead(engine, cache, 10.0)
+    assert cache.counts().misses == {"stats": 4, "filter": 1}
+    with engine.connect() as conn:
+        reads.read_statistics(conn, cache, tolerance=10.0)
+        reads.read_facets(conn, cache, "", tolerance=10.0)
+        reads.read_sums(conn, cache, "timeline", tolerance=10.0)
+    assert cache.counts().hits == {"stats": 2, "filter": 1}
 
 
 def test_hits_are_counted(cache: Cache, engine: Engine) -> None:
@@ -367,6 +382,39 @@ def test_sums_may_be_some_seconds_old_where_their_reader_allows_it(cache: Cache)
     assert read("2", 0.0) == 1, "who allows nothing gets what is true now"
     assert read("3", 60.0) == 2, "and it says nothing of when it was made"
     assert read("4", 1e-9) == 3
+
+
+def test_a_sum_that_took_long_may_be_older(cache: Cache) -> None:
+    def read() -> str:
+        return cache.through("stats:test", "2", 60, lambda: "new", tolerance=1.0)
+
+    def keep(age: float, took: float) -> None:
+        cache.put("stats:test", {"version": "1", "value": "old", "at": time.time() - age, "took": took}, 60)
+
+    keep(age=15.0, took=0.1)
+    assert read() == "new"
+    keep(age=15.0, took=0.9)
+    assert read() == "old", "eighteen seconds"
+    keep(age=25.0, took=9.0)
+    assert read() == "new", "never older than a third of the time that it is kept"
+
+
+def test_a_document_is_what_is_read_through_the_cache(cache: Cache, engine: Engine) -> None:
+    off = Cache(None)
+    with engine.connect() as conn:
+        for query in ("the", "sort:-bpm", "nothing at all"):
+            made = reads.search_document(conn, cache, query, 5)
+            kept = reads.search_document(conn, cache, query, 5)
+            assert made == kept == reads.search_document(conn, off, query, 5)
+            assert json.loads(made) == reads.read_search(conn, cache, query, 5) == reads.read_search(conn, off, query, 5)
+        assert cache.counts().hits == {"search": 6}
+        # In the other order: what `through` keeps is handed on.
+        value = reads.read_search(conn, cache, "house", 5)
+        assert json.loads(reads.search_document(conn, cache, "house", 5)) == value
+    assert cache.counts().misses == {"search": 4}
+    assert json.loads(cache.document("search:x", "1", 60, lambda: ["\u00fc", 1.5, None])) == ["ü", 1.5, None]
+    assert cache.document("search:x", "2", 60, lambda: []) == b"[]", "of another version"
+    assert cache.document("search:x", "20", 60, lambda: [1]) == b"[1]"
 
 
 def test_nobody_waits_for_a_sum_that_is_a_little_too_old(cache: Cache) -> None:

@@ -2,7 +2,10 @@
 
 import json
 import threading
+import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,6 +14,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 from sqlalchemy import Engine, text
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from map4_pipeline.settings import Settings
 from map4_pipeline.store import database as module
@@ -22,6 +26,7 @@ from map4_pipeline.store.database import (
     make_engine,
     masked,
     open_database,
+    reading,
     resolve_url,
     storable_text,
     to_json,
@@ -229,3 +234,62 @@ def test_tags_with_nul_and_lone_surrogates_are_stored(engine: Engine) -> None:
         assert connection.scalar(schema.library_statistics.select().with_only_columns(schema.library_statistics.c.payload)) == {
             storable_text(nasty): [storable_text(nasty)]
         }
+
+
+def test_connections_just_used_are_trusted_and_idle_ones_are_asked(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    trusting = make_engine(engine.url.render_as_string(hide_password=False), trusted_seconds=60.0, pool_size=2)
+    asked: list[object] = []
+    ping = trusting.dialect.do_ping
+
+    def counting(connection: Any) -> bool:
+        asked.append(connection)
+        return ping(connection)
+
+    monkeypatch.setattr(trusting.dialect, "do_ping", counting)
+
+    def process() -> int:
+        with trusting.connect() as conn:
+            return int(conn.execute(text("SELECT pg_backend_pid()")).scalar_one())
+
+    def end(pid: int) -> None:
+        with engine.begin() as conn:
+            conn.execute(text("SELECT pg_terminate_backend(:pid, 10000)"), {"pid": pid})
+
+    def minute_later(times: int) -> None:
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + 61.0 * times))
+
+    first = process()
+    assert (process(), asked) == (first, [])
+    end(first)
+    with pytest.raises(OperationalError):
+        process()
+    second = process()
+    assert second != first, "who meets a dead one is told; the next has a new one"
+    minute_later(1)
+    assert process() == second
+    assert len(asked) == 1
+    end(second)
+    minute_later(2)
+    assert process() not in (first, second), "it was asked, and replaced"
+    trusting.dispose()
+
+
+def test_what_is_read_stands_alone_and_leaves_the_connection_as_it_was(engine: Engine) -> None:
+    state = text("SELECT state FROM pg_stat_activity WHERE pid = :pid")
+    with reading(engine) as conn:
+        pid = conn.execute(text("SELECT pg_backend_pid()")).scalar_one()
+        with engine.connect() as other:
+            assert other.execute(state, {"pid": pid}).scalar_one() == "idle"
+            held = other.execute(text("SELECT pg_backend_pid()")).scalar_one()
+            with engine.connect() as third:
+                assert third.execute(state, {"pid": held}).scalar_one() == "idle in transaction"
+    with pytest.raises(ProgrammingError), reading(engine) as conn:
+        conn.execute(text("SELECT no_such_column"))
+    with engine.connect() as conn:
+        conn.execute(text("CREATE TABLE left_behind ()"))  # not committed, so taken back
+    with reading(engine) as conn:
+        assert conn.execute(text("SELECT to_regclass('left_behind')")).scalar_one() is None
+    with pytest.raises(OperationalError), reading(engine) as conn, engine.begin() as other:
+        pid = conn.execute(text("SELECT pg_backend_pid()")).scalar_one()
+        other.execute(text("SELECT pg_terminate_backend(:pid, 10000)"), {"pid": pid})
+        conn.execute(text("SELECT 1"))

@@ -19,7 +19,7 @@ _ENTRIES = 50
 def admin_page(request: Request, principal: LibraryAdmin) -> Response:
     """Show libraries and the queue, and the way to Dagster."""
     context = context_of(request)
-    with context.reading.connect() as conn:
+    with context.reading() as conn:
         libraries = library_overviews(conn)
         entries = queue.entries(conn, limit=_ENTRIES)
     settings = context.settings
@@ -33,7 +33,7 @@ def admin_page(request: Request, principal: LibraryAdmin) -> Response:
 @router.get("/admin/users")
 def users_page(request: Request, principal: UserAdmin) -> Response:
     """Show the accounts."""
-    with context_of(request).reading.connect() as conn:
+    with context_of(request).reading() as conn:
         users = accounts.list_users(conn)
         libraries = {one.id: one.name for one in library_overviews(conn)}
     return render(request, "users.html", principal, users=users, libraries=libraries)
@@ -44,7 +44,7 @@ def audit_page(
     request: Request, principal: LibraryAdmin, before: Annotated[int | None, Query(ge=0, le=2**53 - 1)] = None
 ) -> Response:
     """Show who did what, the newest first."""
-    with context_of(request).reading.connect() as conn:
+    with context_of(request).reading() as conn:
         entries = audit.entries(conn, before=before, limit=_ENTRIES)
     following = entries[-1].id if len(entries) == _ENTRIES else None
     return render(request, "audit.html", principal, entries=entries, following=following)

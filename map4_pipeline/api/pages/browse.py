@@ -37,11 +37,11 @@ def search_page(
     context = context_of(request)
     order = sort if sort in SORTS else ""
     words = f"{q} sort:{order}" if order and "sort:" not in q else q
-    found: dict[str, Any] = {"rows": [], "following": None}
+    found: dict[str, Any] = {"tracks": [], "next": None}
     counted: dict[str, Any] = {"count": 0, "more": False}
     facets: list[dict[str, Any]] = []
     error = ""
-    with context.reading.connect() as conn:
+    with context.reading() as conn:
         try:
             found = read_search(conn, context.cache, words, _PAGE, after, libraries=principal.library_ids)
             counted = read_count(conn, context.cache, q, libraries=principal.library_ids)
@@ -51,7 +51,7 @@ def search_page(
             error = str(told)
     return render(
         request, "search.html", principal, status=400 if error else 200, q=q, sort=order, sorts=SORTS, after=after,
-        rows=found["rows"], following=found["following"], counted=counted, facets=facets, error=error,
+        rows=found["tracks"], following=found["next"], counted=counted, facets=facets, error=error,
     )  # fmt: skip
 
 
@@ -59,11 +59,11 @@ def search_page(
 def doubtful_page(request: Request, principal: Reader, q: Words = "", after: After = None) -> Response:
     """Show tracks whose tempo or key is doubtful."""
     context = context_of(request)
-    with context.reading.connect() as conn:
+    with context.reading() as conn:
         found = read_search(conn, context.cache, f"is:doubtful {q}", 20, after, libraries=principal.library_ids)
         counted = read_count(conn, context.cache, f"is:doubtful {q}", libraries=principal.library_ids)
     return render(
-        request, "doubtful.html", principal, q=q, after=after, rows=found["rows"], following=found["following"], counted=counted
+        request, "doubtful.html", principal, q=q, after=after, rows=found["tracks"], following=found["next"], counted=counted
     )
 
 

@@ -69,7 +69,7 @@ def account_page(request: Request, principal: Oneself) -> Response:
     """Show one's own account: browsers that are logged in, tokens of programs."""
     if principal.user.must_change_password:
         return RedirectResponse("/password", 303)
-    with context_of(request).reading.connect() as conn:
+    with context_of(request).reading() as conn:
         sessions = tokens.sessions_of(conn, principal.user.id)
         named = tokens.tokens_of(conn, principal.user.id)
         identities = identities_of(conn, principal.user.id)

@@ -22,7 +22,7 @@ router = page_router()
 @router.get("/playlists")
 def playlists_page(request: Request, principal: Reader) -> Response:
     """List the playlists."""
-    with context_of(request).reading.connect() as conn:
+    with context_of(request).reading() as conn:
         found = store.list_playlists(conn)
     return render(request, "playlists.html", principal, playlists=found)
 
@@ -33,7 +33,7 @@ def new_playlist_page(
 ) -> Response:
     """Show the form for a playlist of the tracks that were chosen, and the playlists to which they can be added."""
     ids = list(dict.fromkeys(t or []))
-    with context_of(request).reading.connect() as conn:
+    with context_of(request).reading() as conn:
         there = visible_ids(conn, ids, principal.library_ids)
         seen = [id_ for id_ in ids if id_ in there]
         rows = {row["id"]: plain(row) for row in tracks_by_id(conn, seen)}
@@ -60,7 +60,7 @@ def build_page(request: Request, principal: PlaylistMaker, q: str = "", start: T
 def playlist_page(request: Request, playlist_id: PlaylistId, principal: Reader) -> Response:
     """Show a playlist in its order."""
     found = get_playlist(request, playlist_id, principal, Response())
-    with context_of(request).reading.connect() as conn:
+    with context_of(request).reading() as conn:
         owner = store.find_by_id(conn, playlist_id).owner_id
     mine = principal.may(Permission.PLAYLISTS) and (owner == principal.user.id or principal.user.role == "admin")
     # Who does not see all of its tracks would take the others out by saving an order.

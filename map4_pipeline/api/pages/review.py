@@ -44,7 +44,7 @@ def statistics_page(request: Request, principal: Reader) -> Response:
     """Show the library in figures."""
     context = context_of(request)
     granted = principal.library_ids
-    with context.reading.connect() as conn:
+    with context.reading() as conn:
         library = read_sums(conn, context.cache, "summary", libraries=granted, tolerance=TOLERANCE_SECONDS)
         counted = read_facets(conn, context.cache, "", 40, libraries=granted, tolerance=TOLERANCE_SECONDS)
         genres = read_sums(conn, context.cache, "genres", libraries=granted, tolerance=TOLERANCE_SECONDS)[:20]

@@ -33,7 +33,7 @@ def track_page(request: Request, track_id: TrackId, principal: Reader) -> Respon
     context = context_of(request)
     matches: dict[str, list[dict[str, Any]]] = {"mix": [], "similarity": []}
     lonely = ""
-    with context.reading.connect() as conn:
+    with context.reading() as conn:
         version = track_version(conn, track_id, principal.library_ids)
         found = None if version is None else track_detail(conn, context.cache, track_id)
         if found is None:
@@ -61,6 +61,6 @@ def compare_page(
     if len(ids) < 2:
         return render(request, "compare.html", principal, found=None, tracks={}, ids=ids)
     found = compare(request, principal, Tracks(tracks=ids))
-    with context_of(request).reading.connect() as conn:
+    with context_of(request).reading() as conn:
         rows = {row["id"]: plain(row) for row in tracks_by_id(conn, ids)}
     return render(request, "compare.html", principal, found=found, tracks=rows, ids=ids)

@@ -27,7 +27,7 @@ _TYPES = {".flac": "audio/flac", ".m4a": "audio/mp4", ".opus": "audio/ogg", ".og
 def get_audio(request: Request, track_id: TrackId, principal: Listener) -> FileResponse:
     """Play a track's file; `Range` gives a part of it. The path comes from the database alone and stays within the library."""
     context = context_of(request)
-    with context.reading.connect() as conn:
+    with context.reading() as conn:
         found = track_file(conn, track_id, context.settings.path_map, principal.library_ids)
     if found is None:
         raise not_found(f"track {track_id}")

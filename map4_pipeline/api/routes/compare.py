@@ -65,7 +65,7 @@ def compare(request: Request, principal: Reader, body: Tracks) -> Compared:
 
     context = context_of(request)
     ids = list(dict.fromkeys(body.tracks))
-    with context.reading.connect() as conn:
+    with context.reading() as conn:
         rows = _rows(conn, principal, ids)
     rules = rules_of(context.settings, policy=body.policy, key_lock=body.key_lock, pitch_range=body.pitch_range)
     found = compare_tracks([mix_track(row) for row in rows], [row["hamms"] or {} for row in rows], rules)
@@ -96,7 +96,7 @@ def get_compatibility(
     from map4_pipeline.store.similar import mix_track
 
     context = context_of(request)
-    with context.reading.connect() as conn:
+    with context.reading() as conn:
         first, second = _rows(conn, principal, [track1_id, track2_id])
     rules = rules_of(context.settings, policy=policy, key_lock=key_lock, pitch_range=pitch_range)
     step = transition(mix_track(first), mix_track(second), rules)

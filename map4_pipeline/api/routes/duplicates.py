@@ -79,7 +79,7 @@ def list_duplicates(
 ) -> GroupPage:
     """List groups page by page, those first that free the most; without `state` those that nobody has decided about."""
     states, granted = state or ("open",), principal.library_ids
-    with context_of(request).reading.connect() as conn:
+    with context_of(request).reading() as conn:
         found, following = group_page(conn, kinds=kind or (), states=states, limit=limit, after=after, library_ids=granted)
     return GroupPage(groups=[GroupInfo(**group.as_dict()) for group in found], next=following)
 
@@ -87,7 +87,7 @@ def list_duplicates(
 @router.get("/{group_id:int}")
 def get_duplicates(request: Request, group_id: GroupId, principal: Reader) -> GroupDetail:
     """Show a group with its evidence and what was decided."""
-    with context_of(request).reading.connect() as conn:
+    with context_of(request).reading() as conn:
         return _detail(conn, principal, group_id)
 
 

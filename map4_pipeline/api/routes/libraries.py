@@ -29,7 +29,7 @@ class LibraryInfo(BaseModel):
 @router.get("")
 def list_libraries(request: Request, principal: Reader) -> list[LibraryInfo]:
     """List the libraries that one sees, in the order in which they were registered."""
-    with context_of(request).reading.connect() as conn:
+    with context_of(request).reading() as conn:
         found = library_overviews(conn, principal.library_ids)
     shows_path = principal.may(Permission.LIBRARIES)
     return [

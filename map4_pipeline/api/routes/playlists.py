@@ -95,7 +95,7 @@ class SetWishes(Strict):
 @router.get("")
 def list_playlists(request: Request, principal: Reader, limit: ListLimit = 100, after: After = None) -> PlaylistPage:
     """List the playlists by name, page by page."""
-    with context_of(request).reading.connect() as conn:
+    with context_of(request).reading() as conn:
         found, following = store.playlist_page(conn, limit, after)
     return PlaylistPage(playlists=[PlaylistInfo(**_facts(one)) for one in found], next=following)
 
@@ -132,7 +132,7 @@ def build_playlist(request: Request, principal: PlaylistMaker, body: SetWishes) 
     query = within(read_query(body.query), principal.library_ids)
     try:
         wishes = wishes_from_dict(body.wishes)
-        with context.reading.connect() as conn:
+        with context.reading() as conn:
             _visible(conn, principal, [*wishes.required, *wishes.excluded])
             found = candidates(conn, query, wishes.required, MOST_CANDIDATES, body.seed)
         # No connection is held while the set is built.
@@ -157,7 +157,7 @@ def build_playlist(request: Request, principal: PlaylistMaker, body: SetWishes) 
 @router.get("/{playlist_id:int}")
 def get_playlist(request: Request, playlist_id: PlaylistId, principal: Reader, response: Response) -> PlaylistDetail:
     """Show a playlist with its tracks; those that one does not see are left out. `ETag` changes with every change."""
-    with context_of(request).reading.connect() as conn:
+    with context_of(request).reading() as conn:
         found = _detail(conn, principal, playlist_id)
     response.headers["ETag"] = etag_of(found)
     return found

@@ -2,8 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
 from map4_pipeline.api.access import Reader
@@ -86,13 +85,13 @@ def _quoted(value: str) -> str:
 @router.get("", response_model=TrackPage)
 def search(
     request: Request, principal: Reader, q: Words = "", limit: Limit = 50, after: After = None, count: bool = False
-) -> JSONResponse:
+) -> Response:
     """Search by words and by what was measured, in the language of `map4 search`."""
     return page(request, principal, q, limit, after, count)
 
 
 @router.post("/advanced", response_model=TrackPage)
-def search_advanced(request: Request, principal: Reader, body: Advanced) -> JSONResponse:
+def search_advanced(request: Request, principal: Reader, body: Advanced) -> Response:
     """Search by many properties at once."""
     return page(request, principal, body.words(), body.limit, body.after, body.count)
 
@@ -101,6 +100,6 @@ def search_advanced(request: Request, principal: Reader, body: Advanced) -> JSON
 def search_facets(request: Request, principal: Reader, q: Words = "") -> Facets:
     """Count what a search finds by genre, key, decade, tempo and format."""
     context = context_of(request)
-    with context.reading.connect() as conn:
+    with context.reading() as conn:
         found: dict[str, Any] = read_facets(conn, context.cache, q, libraries=principal.library_ids)
     return Facets(**found)

@@ -62,7 +62,7 @@ def get_library_statistics(request: Request, principal: Reader) -> LibraryStats:
     """Show the library at a glance."""
     context = context_of(request)
     granted = principal.library_ids
-    with context.reading.connect() as conn:
+    with context.reading() as conn:
         facets = read_facets(conn, context.cache, "", libraries=granted, tolerance=TOLERANCE_SECONDS)
         whole = read_statistics(conn, context.cache, tolerance=TOLERANCE_SECONDS) if granted is None else None
         measures = read_sums(conn, context.cache, "summary", libraries=granted, tolerance=TOLERANCE_SECONDS)
@@ -73,7 +73,7 @@ def get_library_statistics(request: Request, principal: Reader) -> LibraryStats:
 def get_genre_statistics(request: Request, principal: Reader) -> list[Genre]:
     """List the genres, the most frequent first."""
     context = context_of(request)
-    with context.reading.connect() as conn:
+    with context.reading() as conn:
         found = read_sums(conn, context.cache, "genres", libraries=principal.library_ids, tolerance=TOLERANCE_SECONDS)
     return [Genre(**row) for row in found]
 
@@ -82,6 +82,6 @@ def get_genre_statistics(request: Request, principal: Reader) -> list[Genre]:
 def get_timeline(request: Request, principal: Reader) -> Timeline:
     """Show the music by year of release, and the library by month of import."""
     context = context_of(request)
-    with context.reading.connect() as conn:
+    with context.reading() as conn:
         found = read_sums(conn, context.cache, "timeline", libraries=principal.library_ids, tolerance=TOLERANCE_SECONDS)
     return Timeline(**found)

@@ -3,7 +3,6 @@
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Query, Request, Response
-from fastapi.responses import JSONResponse
 from pydantic import Field
 from sqlalchemy import Connection
 
@@ -11,11 +10,12 @@ from map4_pipeline.api.access import Editor, Principal, Reader
 from map4_pipeline.api.context import Context, context_of
 from map4_pipeline.api.models import After, Strict, TrackDetail, TrackPage
 from map4_pipeline.api.problems import not_found
+from map4_pipeline.api.responses import Json
 from map4_pipeline.api.routes.auth import note
 from map4_pipeline.api.versions import IfMatch, refuse_stale
 from map4_pipeline.store.corrections import correct, withdraw
 from map4_pipeline.store.details import hide_track, lock_track, restore_track, track_detail, track_version
-from map4_pipeline.store.reads import read_count, read_search
+from map4_pipeline.store.reads import read_count, read_search, search_document
 
 router = APIRouter(prefix="/api/tracks", tags=["tracks"])
 Limit = Annotated[int, Query(ge=1, le=500)]
@@ -42,21 +42,21 @@ class Correction(Strict):
     withdraw: list[str] = Field(default_factory=list, max_length=20, description="Corrections to be taken back.")
 
 
-def page(request: Request, principal: Principal, words: str, limit: int, after: str | None, count: bool) -> JSONResponse:
+def page(request: Request, principal: Principal, words: str, limit: int, after: str | None, count: bool) -> Response:
     """Return a page of a search as a response."""
-    context = context_of(request)
-    with context.reading.connect() as conn:
-        found = read_search(conn, context.cache, words, limit, after, libraries=principal.library_ids)
-        document: dict[str, Any] = {"tracks": found["rows"], "next": found["following"]}
-        if count:
-            document |= read_count(conn, context.cache, words, libraries=principal.library_ids)
-    return JSONResponse(document)
+    context, granted = context_of(request), principal.library_ids
+    with context.reading() as conn:
+        if not count:
+            document = search_document(conn, context.cache, words, limit, after, libraries=granted)
+            return Response(document, media_type="application/json")
+        found = read_search(conn, context.cache, words, limit, after, libraries=granted)
+        return Json(found | read_count(conn, context.cache, words, libraries=granted))
 
 
 @router.get("", response_model=TrackPage)
 def list_tracks(
     request: Request, principal: Reader, q: Words = "", limit: Limit = 50, after: After = None, count: bool = False
-) -> JSONResponse:
+) -> Response:
     """List tracks, page by page; `q` chooses and sorts as in a search."""
     return page(request, principal, q, limit, after, count)
 
@@ -70,7 +70,7 @@ def get_track(
 ) -> Response:
     """Show a track with all that is known of it. `ETag` changes with every change."""
     context = context_of(request)
-    with context.reading.connect() as conn:
+    with context.reading() as conn:
         version = _visible(conn, principal, track_id)
         etag = f'"{version}"'
         if if_none_match is not None and etag in if_none_match:
@@ -78,7 +78,7 @@ def get_track(
         found = track_detail(conn, context.cache, track_id)
     if found is None:
         raise not_found(f"track {track_id}")
-    return JSONResponse(found, headers={"ETag": etag})
+    return Json(found, headers={"ETag": etag})
 
 
 @router.put("/{track_id:int}", response_model=TrackDetail)
@@ -102,10 +102,10 @@ def update_track(
         changes = withdraw(conn, track_id, body.withdraw, user_id=principal.user.id) if body.withdraw else {}
         changes |= correct(conn, track_id, values, user_id=principal.user.id, user_name=principal.user.name) if values else {}
         note(conn, request, "track corrected", principal.user, target=str(track_id), detail={"fields": sorted(changes)})
-    with context.reading.connect() as conn:
+    with context.reading() as conn:
         version = _visible(conn, principal, track_id)
         found = track_detail(conn, context.cache, track_id)
-    return JSONResponse(found, headers={"ETag": f'"{version}"'})
+    return Json(found, headers={"ETag": f'"{version}"'})
 
 
 @router.delete("/{track_id:int}", status_code=204)
@@ -120,7 +120,7 @@ def undelete_track(request: Request, track_id: TrackId, principal: Editor) -> No
     _change(context_of(request), request, principal, track_id, "track restored", restore_track)
 
 
-@router.get("/{track_id:int}/similar")
+@router.get("/{track_id:int}/similar", response_model=list[dict[str, Any]])
 def list_similar(
     request: Request,
     track_id: TrackId,
@@ -129,7 +129,7 @@ def list_similar(
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     by: Literal["similarity", "mix"] = "similarity",
     policy: Literal["strict", "extended"] | None = None,
-) -> list[dict[str, Any]]:
+) -> Response:
     """List the tracks that are most like one (`by=similarity`), or into which it mixes best (`by=mix`), with the reasons."""
     from map4_pipeline.api.mixing import rules_of, shown_similar
     from map4_pipeline.store.query import within
@@ -139,10 +139,10 @@ def list_similar(
     context = context_of(request)
     rules = rules_of(context.settings, policy=policy)
     query = within(read_query(q), principal.library_ids)
-    with context.reading.connect() as conn:
+    with context.reading() as conn:
         _visible(conn, principal, track_id)
         found = similar_tracks(conn, track_id, limit, query, by=by, rules=rules)
-    return [shown_similar(one) for one in found]
+    return Json([shown_similar(one) for one in found])
 
 
 def _visible(conn: Connection, principal: Principal, track_id: int) -> str:
