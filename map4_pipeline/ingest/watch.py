@@ -29,6 +29,8 @@ from map4_pipeline.store.watching import Candidate, Sweep
 _WALK_PAGE, _KNOWN_PAGE, _CANDIDATE_PAGE = 256, 2000, 500
 #: Runs that leave a directory open are launched again so many times at most; then only a change or the nightly refresh helps.
 MAX_ATTEMPTS = 3
+#: Part of the budget for looking; the rest is for choosing and noting what is due.
+_FOR_LOOKING = 0.95
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ def look(
         Seconds, for the budget.
     """
     found = Look()
-    deadline = clock() + settings.watch_budget_seconds
+    deadline = clock() + _FOR_LOOKING * settings.watch_budget_seconds
     with engine.begin() as conn:
         libraries = {
             library.id: library for library in all_libraries(conn) if library.watched and library.id not in busy_libraries
@@ -169,14 +171,18 @@ class _Visit:
                 known = watching.directories_at(conn, self.library.id, [candidate.relative_path for candidate in page])
             if not page:
                 return
-            after = page[-1].relative_path
-            listings = {candidate.relative_path: list_directory(self.root, candidate.relative_path) for candidate in page}
+            listings: dict[bytes, DirectoryListing | None] = {}
+            for candidate in page:
+                after = candidate.relative_path
+                listings[after] = list_directory(self.root, after)
+                if self.is_over():  # on a slow share a page takes many seconds
+                    break
             with self.engine.begin() as conn:
                 differs = [path for path, listing in listings.items() if self._differs(listing, known.get(path))]
                 rows = [_row(path, listings[path], known.get(path)) for path in differs]
                 watching.note_candidates(conn, self.library.id, rows)
                 watching.forget_candidates(conn, self.library.id, listings.keys() - set(differs))
-            self.found.directories += len(page)
+            self.found.directories += len(listings)
             if self.is_over():
                 return
 
@@ -185,7 +191,7 @@ class _Visit:
             self.sweep.directories = self.sweep.lost = 0
             with self.engine.connect() as conn:
                 self.sweep.begun_at = conn.execute(select(func.clock_timestamp())).scalar_one()
-        for page in _pages(walk(self.root, after=self.sweep.after_path), _WALK_PAGE):
+        for page in _pages(walk(self.root, after=self.sweep.after_path), _WALK_PAGE, self.is_over):
             with self.engine.begin() as conn:
                 known = watching.directories_at(conn, self.library.id, [listing.relative_path for listing in page])
                 differs = [listing for listing in page if self._differs(listing, known.get(listing.relative_path))]
@@ -205,11 +211,17 @@ class _Visit:
                 page = watching.known_after(conn, self.library.id, self.sweep.after_id, _KNOWN_PAGE)
             if not page:
                 break
-            gone = [directory for directory in page if _is_gone(os.path.join(self.root, directory.relative_path))]
+            gone: list[Directory] = []
+            for directory in page:
+                last = directory.id
+                if _is_gone(os.path.join(self.root, directory.relative_path)):
+                    gone.append(directory)
+                if self.is_over():
+                    break
             with self.engine.begin() as conn:
                 watching.note_candidates(conn, self.library.id, [(directory.relative_path, None, 0, True) for directory in gone])
             self.sweep.lost += sum(directory.ok_count + directory.failed_count for directory in gone)
-            self.sweep.after_id = page[-1].id
+            self.sweep.after_id = last
             if self.is_over():
                 return
         sweep, settings = self.sweep, self.settings
@@ -251,11 +263,12 @@ def _is_gone(path: bytes) -> bool:
         return False
 
 
-def _pages(listings: Iterator[DirectoryListing], size: int) -> Iterator[list[DirectoryListing]]:
+def _pages(listings: Iterator[DirectoryListing], size: int, is_over: Callable[[], bool]) -> Iterator[list[DirectoryListing]]:
+    """Give listings by so many, and fewer when the time is over."""
     page: list[DirectoryListing] = []
     for listing in listings:
         page.append(listing)
-        if len(page) == size:
+        if len(page) == size or is_over():
             yield page
             page = []
     if page:

@@ -136,9 +136,7 @@ def test_three_runs_that_settle_nothing_are_enough(watcher: Watcher) -> None:
     assert paths(watcher.look()) == [b"b"]
 
 
-def test_a_budget_is_kept_and_the_next_look_goes_on(watcher: Watcher, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch, "_WALK_PAGE", 1)
-    monkeypatch.setattr(watch, "_KNOWN_PAGE", 1)
+def test_a_budget_is_kept_within_a_page_too_and_the_next_look_goes_on(watcher: Watcher) -> None:
     shutil.rmtree(watcher.shelf.root / "a")
     (watcher.shelf.root / "c" / "d" / "new.mp3").write_bytes(b"new")
     ticks = iter(range(10**6))  # the clock moves a second whenever it is asked

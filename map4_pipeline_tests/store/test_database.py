@@ -289,7 +289,9 @@ def test_what_is_read_stands_alone_and_leaves_the_connection_as_it_was(engine: E
         conn.execute(text("CREATE TABLE left_behind ()"))  # not committed, so taken back
     with reading(engine) as conn:
         assert conn.execute(text("SELECT to_regclass('left_behind')")).scalar_one() is None
-    with pytest.raises(OperationalError), reading(engine) as conn, engine.begin() as other:
+    with reading(engine) as conn:
         pid = conn.execute(text("SELECT pg_backend_pid()")).scalar_one()
-        other.execute(text("SELECT pg_terminate_backend(:pid, 10000)"), {"pid": pid})
-        conn.execute(text("SELECT 1"))
+        with engine.begin() as other:
+            other.execute(text("SELECT pg_terminate_backend(:pid, 10000)"), {"pid": pid})
+        with pytest.raises(OperationalError):
+            conn.execute(text("SELECT 1"))
