@@ -1,6 +1,7 @@
 """`map4 serve`: the REST API and the web page."""
 
 import contextlib
+import gc
 import logging
 import os
 import socket
@@ -139,6 +140,9 @@ def make_app() -> "FastAPI":
         # 100,000 tracks take seconds to read and to count: now, and not when the first user asks.
         warm_up(engine)
         count_ahead(engine, app.state.context.cache, TOLERANCE_SECONDS)
+        # What is there now stays: looking through it for what could be thrown away would hold up every request for a moment.
+        gc.collect()
+        gc.freeze()
 
     threading.Thread(target=ahead, name="warm-up", daemon=True).start()
     return app
