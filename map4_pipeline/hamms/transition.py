@@ -104,13 +104,14 @@ class Transition:
 def transition(first: MixTrack, second: MixTrack, rules: TransitionRules | None = None) -> Transition:
     """Return how well `second` follows `first`."""
     rules = rules or TransitionRules()
-    total = sum(rules.weights.values())
+    weights = rules.weights
+    total = sum(weights.values())
     tempo = _tempo(first, second, rules)
     raw = {"key": _key(first, second, rules, tempo), "tempo": tempo}
     raw |= {"energy": _energy(first, second), "loudness": _loudness(first, second)}
     parts = {}
     for name in PARTS:
-        found, weight = raw[name], rules.weights[name] / total
+        found, weight = raw[name], weights[name] / total
         fit = NEUTRAL[name] if found.fit is None else settled(found.fit, found.confidence, NEUTRAL[name])
         parts[name] = Part(fit, weight, found.confidence if found.fit is not None else 0.0, found.detail, found.unknown)
     score = min(1.0, sum(part.fit * part.weight for part in parts.values()))

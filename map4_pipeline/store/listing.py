@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Collection, Iterator, Sequence
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Connection, Select, func, select
@@ -50,6 +51,9 @@ NAMES = {
 }
 _PLAIN = [name for name, column in NAMES.items() if not isinstance(column.type, JSONB)]
 _JSON = [name for name in NAMES if name not in _PLAIN]
+#: Takes what was read, the plain columns first, in the order of `NAMES`.
+_IN_ORDER = itemgetter(*map([*_PLAIN, *_JSON].index, NAMES))
+_ID = list(NAMES).index("id")
 _COLUMNS = ", ".join([*(f"t.{NAMES[name].name}" for name in _PLAIN), *(f"CAST(t.{NAMES[name].name} AS text)" for name in _JSON)])
 _BY_ID = f"SELECT {_COLUMNS} FROM tracks AS t WHERE t.id = ANY(CAST(%s AS bigint[]))"  # noqa: S608 (names are ours)
 
@@ -67,10 +71,8 @@ def rows_by_id(conn: Connection, ids: Sequence[int]) -> dict[int, dict[str, Any]
     decoded = iter(json.loads(f"[{','.join(encoded)}]"))
     found = {}
     for row in fetched:
-        values = dict(zip(_PLAIN, row, strict=False))
-        for name, value in zip(_JSON, row[first:], strict=True):
-            values[name] = None if value is None else next(decoded)
-        found[values["id"]] = {name: values[name] for name in NAMES}
+        values = _IN_ORDER([*row[:first], *(None if value is None else next(decoded) for value in row[first:])])
+        found[values[_ID]] = dict(zip(NAMES, values, strict=True))
     return found
 
 

@@ -14,7 +14,7 @@ import time
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import sqrt
+from math import inf, sqrt
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, func, select
@@ -30,9 +30,13 @@ from map4_pipeline.store.search_terms import conditions as search_conditions
 #: Least and most rows that are looked at along the order's index before the other way is taken; between them the square root of
 #: a page times the library: then the walk costs what finding all matches costs where as many match as just fill no page.
 VISITED = (1_000, 10_000)
-#: A walk begins with this part of that. What it finds there says how far a page is: it goes on so far and half as far again,
-#: unless that is beyond so many times the whole.
-_BEGINNING, _MARGIN, _LONGEST = 3, 1.5, 2.0
+#: A walk begins with this part of that. What it finds there says how far a page is: it goes on so far and half as far again, to
+#: so many times the whole at most.
+_BEGINNING, _MARGIN, _LONG = 3, 1.5, 3.0
+#: From this size of a library on the planner is asked how many rows the other way reads, which takes a millisecond: a walk goes
+#: on to as many, or so many times the whole; and where they are very many, the whole is looked at before a walk is given up.
+ASKED = 300_000
+_LONGEST, _MANY = 15.0, 6.0
 #: Up to so many matches facets are counted; beyond, they are estimated from a sample of so many rows of the library.
 COUNTED = 20_000
 SAMPLED = 50_000
@@ -107,12 +111,37 @@ def matching_ids(conn: Connection, query: Query, limit: int, after: str | None =
     """Return the (id, sorted value) of the first tracks that a query finds, in its order."""
     order = _order(query)
     place = None if after is None else _read_mark(after, order)
-    visit = max(VISITED[0], min(VISITED[1], round(sqrt(51 * _usual_size(conn)))))
-    beginning = max(limit, visit // _BEGINNING)
-    rows = _rows(conn, _walk(query, order, limit, beginning, place))
-    if len(rows) < limit <= len(rows) * _LONGEST * visit / beginning:
-        rows = _rows(conn, _walk(query, order, limit, round(_MARGIN * beginning * limit / len(rows)), place))
-    return rows if len(rows) == limit else _rows(conn, _every(query, order, limit, place))
+    size = _usual_size(conn)
+    visit = max(VISITED[0], min(VISITED[1], round(sqrt(51 * size))))
+    every = _every(query, order, limit, place)
+    reads = None if size >= ASKED else 0.0
+    length: float = max(limit, visit // _BEGINNING)
+    while length < inf:
+        rows = _rows(conn, _walk(query, order, limit, round(length), place))
+        if len(rows) == limit:
+            return rows
+        further = _MARGIN * length * limit / len(rows) if rows else inf
+        if further > _LONG * visit:
+            reads = _reads(conn, every) if reads is None else reads
+            if further > min(reads, _LONGEST * visit):
+                further = visit if length < visit and reads > _MANY * visit else inf
+        length = further
+    return _rows(conn, every)
+
+
+def _reads(conn: Connection, statement: Sql) -> float:
+    """Return how many rows of the table the planner thinks a statement reads. Of words it knows little, of numbers much."""
+    [tree] = conn.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {statement.text}", statement.values).scalar_one()
+    nodes, most = [tree["Plan"]], 0.0
+    while nodes:
+        node = nodes.pop()
+        inner = node.get("Plans", [])
+        if node["Node Type"] == "Bitmap Heap Scan":
+            most = max(most, *(one["Plan Rows"] for one in inner))
+        else:
+            most = max(most, node["Plan Rows"])
+            nodes += inner
+    return float(most)
 
 
 def _rows(conn: Connection, statement: Sql) -> list[tuple[int, Any]]:

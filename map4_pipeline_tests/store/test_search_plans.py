@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import Connection, Engine, text
 
 from benchmarks.search import Mix, scans
+from map4_pipeline.store import search as module
 from map4_pipeline.store.query import SORTS, parse_query
 from map4_pipeline.store.search import count, facets, matching_ids, search
 
@@ -89,6 +90,29 @@ def test_pages_are_the_whole_in_its_order(conn: Connection, order: str, terms: s
         if after is None:
             break
     assert pages == [id_ for id_, _ in whole]
+
+
+@pytest.mark.parametrize("asked", [0, 10**9])
+def test_both_ways_find_the_same_page(conn: Connection, monkeypatch: pytest.MonkeyPatch, asked: int) -> None:
+    """Whether the walk fills the page, goes on, asks the planner or gives up."""
+    monkeypatch.setattr(module, "ASKED", asked)
+    monkeypatch.setattr(module, "VISITED", (60, 60))
+    told: list[float] = []
+    reads = module._reads
+    monkeypatch.setattr(module, "_reads", lambda *given: told.append(reads(*given)) or told[-1])
+    for text_ in (
+        "genre:classical sort:-energy",
+        "loudness>-9 sort:energy",
+        "energy>0.5 sort:year",
+        "genre:house",
+        "is:failed sort:-added",
+        "valence<0.5 acousticness>0.5 sort:title",
+    ):
+        query = parse_query(text_)
+        every = module._every(query, module._order(query), 20, None)
+        assert matching_ids(conn, query, 20) == [(id_, value) for id_, value in conn.exec_driver_sql(every.text, every.values)]
+    assert bool(told) == (asked == 0)
+    assert all(0 < rows <= 2 * TRACKS for rows in told)
 
 
 def test_facets_of_many_are_estimated_and_say_so(conn: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
