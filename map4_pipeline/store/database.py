@@ -136,6 +136,8 @@ def reading(engine: Engine) -> Iterator[Connection]:
     """
     with engine.connect() as conn:
         plain: Any = conn.connection.dbapi_connection
+        # With a level of its own, psycopg2 would ask the server at both changes.
+        plain.isolation_level = None
         plain.autocommit = True
         try:
             yield conn
