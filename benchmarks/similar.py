@@ -1,6 +1,6 @@
 """Similar tracks: how long a question takes in libraries of 100,000 and 1,000,000 tracks, and whether the answers mean anything.
 
-    python -m benchmarks.similar [--sizes N ...] [--questions N] [--skip-speed] [--skip-meaning]
+    python -m benchmarks.similar [--sizes N ...] [--questions N] [--cpu] [--skip-speed] [--skip-meaning]
 
 Speed is that of a warm process over a real connection to PostgreSQL, and what was found is read from the tables. Meaning is that
 on the audio in $MAP4_TRUTH_DIR (its sub-folders are kinds of music; `dance` has the style in its files' names), whose vectors are
@@ -32,21 +32,25 @@ _FILTERS = ("genre:house", "bpm:118..130 energy>0.6", "genre:jazz year:1960..197
 
 
 # ------------------------------------------------------------------ speed
-def speed(size: int, questions: int) -> None:
-    """Print how long questions take in a library of a size."""
+def speed(size: int, questions: int, *, cpu: bool = False) -> None:
+    """Print how long questions take in a library of a size, or how much of a processor client and server need."""
     from benchmarks.fake_library import prepared
+    from benchmarks.search import clock_of
     from map4_pipeline.store.query import parse_query
     from map4_pipeline.store.similar import index_of, similar_tracks
 
     engine = prepared(size)
     random = np.random.default_rng(size)
     with engine.connect() as conn:
+        clock = clock_of(conn, cpu=cpu)
         started = time.perf_counter()
         first = conn.exec_driver_sql("SELECT min(track_id) FROM track_search WHERE listed AND valence IS NOT NULL").scalar_one()
         similar_tracks(conn, first)
         index = index_of(engine)
         loaded = time.perf_counter() - started
         print(f"\n{size:,} tracks: {len(index):,} vectors read in {loaded:.1f} s, {index.size_bytes / 1e6:.0f} MB held")
+        if cpu:
+            print("  milliseconds of a processor, client and server together")
         ids = index._table.ids[np.isfinite(index._table._points[:, : len(index)]).any(axis=0)]
         asked = random.choice(ids, questions).tolist()
         filters = [parse_query(text) for text in _FILTERS]
@@ -55,9 +59,9 @@ def speed(size: int, questions: int) -> None:
         def measure(name: str, ask: Any, limit: float | None = None) -> None:
             times = []
             for number, track_id in enumerate(asked):
-                begun = time.perf_counter()
+                begun = clock()
                 ask(track_id, number)
-                times.append((time.perf_counter() - begun) * 1000)
+                times.append((clock() - begun) * 1000)
                 conn.rollback()
             middle, late, last = np.percentile(times, (50, 95, 100))
             verdict = "" if limit is None else f"   at most {limit:.0f}: {'kept' if late < limit else 'NOT KEPT'}"
@@ -78,9 +82,9 @@ def speed(size: int, questions: int) -> None:
             times = []
             for number, id_ in enumerate(asked[:50]):
                 write_and_ask(id_, number)
-                begun = time.perf_counter()
+                begun = clock()
                 similar_tracks(conn, id_, 20)
-                times.append((time.perf_counter() - begun) * 1000)
+                times.append((clock() - begun) * 1000)
                 conn.rollback()
             middle, late = np.percentile(times, (50, 95))
             print(f"  {'the first after 32 tracks were written':<44} p50 {middle:6.1f}  p95 {late:6.1f} ms")
@@ -203,11 +207,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="*", default=list(LIMITS))
     parser.add_argument("--questions", type=int, default=300)
+    parser.add_argument("--cpu", action="store_true", help="CPU time of client and server: on a busy machine")
     parser.add_argument("--skip-speed", action="store_true")
     parser.add_argument("--skip-meaning", action="store_true")
     options = parser.parse_args(arguments)
     for size in [] if options.skip_speed else options.sizes:
-        speed(size, options.questions)
+        speed(size, options.questions, cpu=options.cpu)
     if options.skip_meaning:
         return 0
     folder = Path(os.environ.get("MAP4_TRUTH_DIR", ""))
