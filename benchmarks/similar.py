@@ -23,7 +23,7 @@ import numpy as np
 from benchmarks.reference import AUDIO, embedded, mix_track, pair_similarities, random_pairs, vectors
 from map4_pipeline.audio.model import FEATURES_VERSION
 from map4_pipeline.hamms.reference import ALIKE_PERCENTILE, reference
-from map4_pipeline.hamms.similarity import similarities
+from map4_pipeline.hamms.similarity import COLUMNS, similarities
 from map4_pipeline.hamms.transition import MixTable, TransitionRules, scores_between
 
 #: Allowed p95 in ms by size.
@@ -183,6 +183,7 @@ def _other_minutes(folder: Path, rows: list[dict[str, Any]], cache: Path) -> Non
     parts = {row["path"]: row for row in vectors([_kept() / "minutes"], cache)}
     whole, points = [row["path"] for row in rows], embedded(rows)
     track_first = minute_first = asked = 0
+    pairs = []
     for path, one, other in cut:
         if str(one) not in parts or str(other) not in parts or str(path) not in whole:
             continue
@@ -190,9 +191,10 @@ def _other_minutes(folder: Path, rows: list[dict[str, Any]], cache: Path) -> Non
         for query, target in ((one, other), (other, one)):
             point, wanted = embedded([parts[str(query)], parts[str(target)]])
             scores = similarities(point, points)
-            others = np.delete(scores, place)
-            track_first += scores[place] > np.nanmax(others)
-            minute_first += similarities(point, wanted[None])[0] > np.nanmax(others)
+            best = np.nanmax(np.delete(scores, place))
+            track_first += scores[place] > best
+            minute_first += similarities(point, wanted[None])[0] > best
+            pairs.append((point, wanted, best))
             asked += 1
     print(
         f"  a minute's own track is first among {len(rows)} tracks: {track_first} of {asked} ({100 * track_first / asked:.0f}%)"
@@ -200,6 +202,27 @@ def _other_minutes(folder: Path, rows: list[dict[str, Any]], cache: Path) -> Non
     print(
         f"  the track's other minute in the track's place is first: {minute_first} of {asked} ({100 * minute_first / asked:.0f}%)"
     )
+    _dimensions(points, pairs)
+
+
+def _dimensions(points: np.ndarray, pairs: list[tuple[np.ndarray, np.ndarray, float]]) -> None:
+    """Print how much each dimension varies within tracks, and what it would give if it did not."""
+    queries, others = (np.stack([pair[which] for pair in pairs]) for which in (0, 1))
+    drawn = np.random.default_rng(1).integers(0, len(points), (2, 20_000))
+    print("  dimension               distance between minutes / between tracks   first, if minutes agreed in it")
+    for name in dict.fromkeys(COLUMNS):
+        columns = [place for place, one in enumerate(COLUMNS) if one == name]
+
+        def apart(first: np.ndarray, second: np.ndarray, columns: list[int] = columns) -> float:
+            return float(np.nanmean(np.linalg.norm(first[:, columns] - second[:, columns], axis=1) ** 0.5))
+
+        agreeing = others.copy()
+        agreeing[:, columns] = queries[:, columns]
+        first = sum(
+            similarities(query, one[None])[0] > best for (query, _, best), one in zip(pairs, agreeing, strict=True)
+        ) / len(pairs)
+        ratio = apart(queries, others) / apart(*points[drawn])
+        print(f"    {name:<22}{ratio:>20.2f}{100 * first:>40.0f}%")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,7 +1,6 @@
 """The vectors of a whole library in memory, and the tracks in it that are nearest to one: exact, a pass over all.
 
-A million tracks take 100 MB and some 30 ms. Columns lie one after the other, so that a pass works on a piece of one column that
-fits the processor's cache.
+A million tracks take 114 MB and some 50 ms. Columns lie one after the other, and a pass works on a piece of them.
 """
 
 import math
@@ -9,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from map4_pipeline.hamms.distances import PACKED, DistancesFrom, packed, unpacked
 from map4_pipeline.hamms.mixing import UNKNOWN_KEY, TransitionRules
-from map4_pipeline.hamms.similarity import GROUP_WEIGHTS, GROUPS, TRUSTED, WIDTH
 from map4_pipeline.hamms.transition_table import MixTable, ScoresFrom, scores_between
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 #: What mixing needs of a track, as columns: log2 of the tempo over 120 BPM, the place of the key, how sure each is, and the rest.
 MIX_COLUMNS = ("octaves", "bpm_confidence", "key", "key_confidence", "energy", "loudness_lufs")
 _KEY = MIX_COLUMNS.index("key")
-_BLOCK = 16_384
+_BLOCK = 65_536
 
 
 class NearestTable:
@@ -38,11 +37,11 @@ class NearestTable:
         self.changes = 0
         self._size = 0
         self._ids: Places = np.empty(0, np.int64)
-        self._points: Singles = np.empty((WIDTH, 0), np.float32)
+        self._points: Singles = np.empty((PACKED, 0), np.float32)
         self._mix: Singles = np.empty((len(MIX_COLUMNS), 0), np.float32)
         self._partial: Places = np.empty(0, np.int64)
         self._empty: Places = np.empty(0, np.int64)
-        self._partial_points: Singles = np.empty((WIDTH, 0), np.float32)
+        self._partial_points: Singles = np.empty((PACKED, 0), np.float32)
 
     def __len__(self) -> int:
         return self._size
@@ -72,7 +71,7 @@ class NearestTable:
         if not len(ids):
             return
         self.changes += 1
-        mix = mix.copy()
+        points, mix = packed(points), mix.copy()
         np.nan_to_num(mix[:, _KEY], copy=False, nan=UNKNOWN_KEY)
         order = np.argsort(ids, kind="stable")
         ids, points, mix = ids[order], points[order], mix[order]
@@ -124,7 +123,7 @@ class NearestTable:
     def get(self, id_: int) -> "tuple[Singles, Singles] | None":
         """Return the embedding of a track and its columns for mixing, None when it is not there."""
         place = self.place(id_)
-        return None if place is None else (self._points[:, place].copy(), self._mix[:, place].copy())
+        return None if place is None else (unpacked(self._points[:, place]), self._mix[:, place].copy())
 
     def place(self, id_: int) -> int | None:
         """Return where a track is, None when it is not there."""
@@ -148,71 +147,14 @@ class NearestTable:
 
     def distances(self, point: "Singles") -> "Singles":
         """Return how far each track is from an embedding: 1 - similarity, infinite where nothing is in common."""
-        parts = _parts(point)
-        found = np.zeros(self._size, np.float32)
-        if not parts:
-            return found + np.float32(math.inf)
-        room = [np.empty(min(_BLOCK, self._size), np.float32) for _ in range(4)]
+        found = np.empty(self._size, np.float32)
+        measure = DistancesFrom(point, min(_BLOCK, self._size))
         for start in range(0, self._size, _BLOCK):
-            end = min(start + _BLOCK, self._size)
-            one, other, together, total = (part[: end - start] for part in room)
-            block = found[start:end]
-            total.fill(sum(weight for *_, weight, trust in parts if trust is None))
-            # Dimensions of one trust are summed before they are weighed with it.
-            for trust in dict.fromkeys(part[-1] for part in parts):
-                mine = [part for part in parts if part[-1] == trust]
-                sums = block if trust is None else together
-                if trust is not None:
-                    sums.fill(0)
-                for first, last, weight, _ in mine:
-                    self._roots(point, first, last, slice(start, end), one, other)
-                    one *= weight
-                    sums += one
-                if trust is not None:
-                    column, half = trust
-                    root = self._points[column, start:end]
-                    np.sqrt(np.multiply(root + np.float32(1), np.float32(0.5), out=one) if half else root, out=one)
-                    together *= one
-                    block += together
-                    one *= np.float32(sum(weight for *_, weight, _ in mine))
-                    total += one
-            # No weight at all: what both have, nobody is sure of.
-            nothing = total <= 0
-            total[nothing] = 1
-            block /= total
-            block[nothing] = math.inf
+            part = slice(start, min(start + _BLOCK, self._size))
+            measure(self._points[:, part], found[part])
         if len(self._partial):
-            found[self._partial] = self._partial_distances(point, parts)
+            found[self._partial] = measure.partly(self._partial_points)
         return found
-
-    def _roots(self, point: "Singles", first: int, last: int, part: slice, one: "Singles", other: "Singles") -> None:
-        """Put the roots of the distances in one dimension into `one`; `other` is room."""
-        np.subtract(self._points[first, part], point[first], out=one)
-        if last - first == 1:
-            np.abs(one, out=one)
-        else:
-            np.multiply(one, one, out=one)
-            for column in range(first + 1, last):
-                np.subtract(self._points[column, part], point[column], out=other)
-                np.multiply(other, other, out=other)
-                one += other
-            np.sqrt(one, out=one)
-        np.sqrt(one, out=one)
-
-    def _partial_distances(self, point: "Singles", parts: "list[_Part]") -> "Singles":
-        """Return the distances of the tracks that lack a dimension, over what they have."""
-        points = self._partial_points
-        found, total = np.zeros(points.shape[1], np.float32), np.zeros(points.shape[1], np.float32)
-        for first, last, weight, trust in parts:
-            squared = (points[first] - point[first]) ** 2
-            for column in range(first + 1, last):
-                squared += (points[column] - point[column]) ** 2
-            apart = np.sqrt(np.sqrt(squared))
-            known = ~np.isnan(apart)
-            mine = weight if trust is None else weight * _root(points, trust)
-            found += np.where(known, apart * mine, 0)
-            total += np.where(known, mine, 0)
-        return np.where(total > 0, found / np.where(total > 0, total, 1), np.float32(math.inf))
 
     def mix_distances(self, mix: "Singles", rules: TransitionRules) -> "Singles":
         """Return 1 - the score of the transition from a track (its `MIX_COLUMNS`) to each; infinite for forgotten ones."""
@@ -238,27 +180,6 @@ class NearestTable:
         near = np.flatnonzero(distances <= last if np.isfinite(last) else np.isfinite(distances))
         order = np.argsort(distances[near], kind="stable")[:count]
         return np.asarray(near[order])
-
-
-#: First and last column of a dimension, its weight with the asked track's trust, and what the other's trust is read from.
-_Part = tuple[int, int, np.float32, tuple[int, bool] | None]
-
-
-def _parts(point: "Singles") -> "list[_Part]":
-    """Return the dimensions that a track has."""
-    found: list[_Part] = []
-    for dimension, ((first, last), weight) in enumerate(zip(GROUPS, GROUP_WEIGHTS, strict=True)):
-        if np.isfinite(point[first:last]).all():
-            trust = TRUSTED.get(dimension)
-            mine = 1.0 if trust is None else float(_root(point, trust))
-            found.append((first, last, np.float32(weight * mine), trust))
-    return found
-
-
-def _root(points: "Singles", trust: tuple[int, bool]) -> "Singles":
-    """Return the roots of a trust, of one point or of columns of points."""
-    column, half = trust
-    return np.asarray(np.sqrt((1 + points[column]) / 2 if half else points[column]))
 
 
 def _mix_table(columns: "Singles") -> MixTable:

@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from map4_pipeline.hamms import DIMENSIONS
 from map4_pipeline.hamms import order as order_module
+from map4_pipeline.hamms.distances import packed, unpacked
 from map4_pipeline.hamms.nearest import MIX_COLUMNS, NearestTable
 from map4_pipeline.hamms.order import best_order, path_score
 from map4_pipeline.hamms.reference import ALIKE_PERCENTILE, reference
@@ -45,6 +47,24 @@ def test_distances_and_order_are_those_of_the_pairs() -> None:
         assert table.ids[nearest[0]] == query * 2
         assert found[nearest].tolist() == sorted(found[nearest].tolist())
         assert found[nearest[-1]] <= np.delete(found, nearest).min()
+
+
+def test_what_is_kept_of_an_embedding_is_the_embedding() -> None:
+    points = some_points(50)
+    for point, kept in zip(points, packed(points), strict=True):
+        assert unpacked(kept) == pytest.approx(point, abs=1e-6, nan_ok=True)
+
+
+def test_what_nobody_is_sure_of_is_infinitely_far() -> None:
+    """Tempo is all that two tracks have in common, and one of them does not trust its own."""
+    values = np.full((3, 12), np.nan)
+    values[:, DIMENSIONS.index("bpm")] = (0.2, 0.3, 0.4)
+    points = embed_table(values, np.array([(0.0, 1.0), (0.5, 1.0), (0.9, 1.0)]))
+    whole = embed_table(np.full((1, 12), 0.5), np.array([(0.0, 0.0)]))[0]
+    table = NearestTable()
+    table.put(np.arange(4), np.vstack([points, whole]), no_mix(4))
+    assert np.isinf(table.distances(points[0])).all()
+    assert np.isfinite(table.distances(points[1])).tolist() == [False, True, True, False]
 
 
 def test_put_replaces_adds_and_drops_in_any_order() -> None:
