@@ -145,7 +145,8 @@ def _reads(conn: Connection, statement: Sql) -> float:
 
 
 def _rows(conn: Connection, statement: Sql) -> list[tuple[int, Any]]:
-    return [(int(id_), value) for id_, value in conn.exec_driver_sql(statement.text, statement.values)]
+    cursor = conn.exec_driver_sql(statement.text, statement.values).cursor
+    return [] if cursor is None else list(cursor.fetchall())
 
 
 def _walk(query: Query, order: _Order, limit: int, visit: int, place: tuple[Any, int] | None) -> Sql:

@@ -243,6 +243,35 @@ def test_bulk_loads_without_triggers_are_seen(filled: Engine) -> None:
         assert ids(similar_tracks(conn, 10, 5))[0] == twin
 
 
+def test_what_comes_back_while_it_is_forgotten_is_found(filled: Engine, database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A question learns that a track is hidden; before it takes that down, it is shown again and another question sees it."""
+    other = make_engine(driver_url(database))
+    with filled.connect() as conn, filled.connect() as second, other.connect() as writer:
+        first = ids(similar_tracks(conn, 10, 5))[0]
+        conn.rollback()
+        hide = update(tracks).where(tracks.c.id == first)
+        fitting = module._fitting
+        asked: list[Any] = []
+
+        def late(*given: Any) -> Any:
+            if asked:
+                return fitting(*given)
+            asked.append(given)
+            writer.execute(hide.values(hidden_at=text("now()")))
+            writer.commit()
+            found = fitting(*given)
+            writer.execute(hide.values(hidden_at=None))
+            writer.commit()
+            index_of(filled).refresh(second)
+            return found
+
+        monkeypatch.setattr(module, "_fitting", late)
+        assert first not in ids(similar_tracks(conn, 10, 5))
+        conn.rollback()
+        assert ids(similar_tracks(conn, 10, 5))[0] == first
+    other.dispose()
+
+
 def test_what_mixes_best(library: Engine) -> None:
     rules = TransitionRules(policy="extended")
     with library.connect() as conn:
