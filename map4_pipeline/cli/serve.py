@@ -4,12 +4,14 @@ import contextlib
 import gc
 import logging
 import os
+import signal
 import socket
 import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -39,7 +41,10 @@ _TRUSTED_SECONDS = 2.0
 @click.option("--tls-certificate", type=click.Path(path_type=Path), help="Serve HTTPS (PEM). Default: MAP4_TLS_CERTIFICATE.")
 @click.option("--tls-key", type=click.Path(path_type=Path), help="Its private key (PEM). Default: MAP4_TLS_KEY.")
 def serve(host: str | None, port: int | None, processes: int | None, tls_certificate: Path | None, tls_key: Path | None) -> None:
-    """Start the REST API and the web page; Ctrl-C stops them. The first start makes an admin and shows the password once."""
+    """Start the REST API and the web page; Ctrl-C stops them, with exit code 0.
+
+    The first start makes an admin and shows the password once.
+    """
     import uvicorn
 
     from map4_pipeline.cli.console import make_console
@@ -107,6 +112,7 @@ def serve(host: str | None, port: int | None, processes: int | None, tls_certifi
             # Single files that somebody asks for are analysed at once, in a process beside this one.
             with ResidentProcess(configured, configured.home / "logs" / "resident.log"):
                 _run(config, shared, tell)
+        console.print("Stopped.")
     finally:
         keeper.dispose()
 
@@ -188,15 +194,42 @@ def _run(config: "uvicorn.Config", shared: socket.socket | None, tell: Callable[
         On which several processes listen.
     tell : callable
         Called once users are listened to.
+
+    Raises
+    ------
+    InfrastructureError
+        When several processes end although nobody wanted it: they cannot start.
     """
     import uvicorn
     from uvicorn.supervisors import Multiprocess
+
+    from map4_pipeline.store.errors import InfrastructureError
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
             if self.started:
                 tell()
+
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+            # uvicorn would raise the signal once more at the end, and what is to be put away after it would be left.
+            self.force_exit = self.force_exit or (self.should_exit and sig == signal.SIGINT)
+            self.should_exit = True
+
+    class Supervisor(Multiprocess):
+        wanted = False
+
+        def handle_int(self) -> None:
+            self.wanted = True
+            super().handle_int()
+
+        def handle_term(self) -> None:
+            self.wanted = True
+            super().handle_term()
+
+        def handle_break(self) -> None:
+            self.wanted = True
+            super().handle_break()
 
     if shared is None:
         Server(config).run()
@@ -210,13 +243,15 @@ def _run(config: "uvicorn.Config", shared: socket.socket | None, tell: Callable[
         tell()
 
     watcher = threading.Thread(target=watch, name="listening", daemon=True)
-    supervisor = Multiprocess(config, sockets=[shared])
+    supervisor = Supervisor(config, sockets=[shared])
     watcher.start()
     try:
         supervisor.run()
     finally:
         ended.set()
         watcher.join()
+    if not supervisor.wanted:
+        raise InfrastructureError("The server's processes cannot start. What they said above, or in logs/map4.log, tells why.")
 
 
 def _listens(shared: socket.socket) -> bool:
