@@ -189,7 +189,7 @@ class _Now(Collector):
 
 
 def _of_database(figures: Figures) -> Iterator[Metric]:
-    quantile, window = ("quantile",), ("window",)
+    window = ("window",)
     yield _gauge("map4_database_connections", "Connections to MAP4's database.", _one(figures.connections), ("state",))
     yield _gauge("map4_database_connections_max", "Connections that the server takes.", {(): figures.connections_max})
     yield _gauge("map4_database_bytes", "Size of MAP4's database.", {(): figures.database_bytes})
@@ -200,16 +200,9 @@ def _of_database(figures: Figures) -> Iterator[Metric]:
     yield _gauge("map4_work_last_hour", "Work that ended in the last hour.", dict(figures.work), ("component", "outcome"))
     yield _gauge("map4_queue_depth", "Rows of the analysis queue.", _one(figures.queue), ("status",))
     yield _gauge("map4_queue_oldest_seconds", "Age of the oldest row that waits.", {(): figures.queue_oldest_seconds})
-    yield _gauge(
-        "map4_queue_wait_seconds",
-        "Time rows waited, of those that ended in the last hour.",
-        _one(figures.queue_wait_seconds),
-        quantile,
-    )
-    yield _gauge(
-        "map4_queue_processing_seconds", "Time rows were worked on, of those that ended in the last hour.",
-        _one(figures.queue_processing_seconds), quantile,
-    )  # fmt: skip
+    waited, worked = figures.queue_wait_seconds, figures.queue_processing_seconds
+    yield _summary("map4_queue_wait_seconds", "Time rows waited, of those that ended in the last hour.", waited)
+    yield _summary("map4_queue_processing_seconds", "Time rows were worked on, of those that ended in the last hour.", worked)
     yield _gauge("map4_users", "Active accounts.", _one(figures.users), ("role",))
     yield _gauge("map4_active_users", "Users who used MAP4: today (UTC), in 7 days, in 30.", _one(figures.active_users), window)
     yield _gauge(
@@ -234,6 +227,14 @@ def _gauge(name: str, text: str, values: Any, labels: tuple[str, ...] = ()) -> G
     family = GaugeMetricFamily(name, text, labels=labels)
     for key, value in values.items():
         family.add_metric(key, float(value))
+    return family
+
+
+def _summary(name: str, text: str, quantiles: Any) -> Metric:
+    """Return quantiles; only of a summary does Prometheus expect them."""
+    family = Metric(name, text, "summary")
+    for quantile, value in quantiles.items():
+        family.add_sample(name, {"quantile": str(quantile)}, float(value))
     return family
 
 
