@@ -13,6 +13,7 @@ from starlette.responses import Response
 from map4_pipeline import __version__
 from map4_pipeline.api import description, problems
 from map4_pipeline.api.access import verify_routes
+from map4_pipeline.api.annotator import Annotator
 from map4_pipeline.api.context import Context
 from map4_pipeline.api.exporter import Exporter
 from map4_pipeline.api.features import Activity, feature_of
@@ -58,8 +59,11 @@ def create_app(
 
     cache = Cache(redis_url)
     exporter = Exporter(engine, settings.home / "exports" / "jobs", cache)
+    annotator = Annotator(engine, cache, settings)
     metrics, activity = Metrics(settings, engine, cache), Activity(engine)
-    context = Context(settings, engine, open_cipher(settings), cache, exporter, metrics, activity, Federation(settings), tls)
+    context = Context(
+        settings, engine, open_cipher(settings), cache, exporter, metrics, activity, Federation(settings), annotator, tls
+    )
     limiter = RateLimiter(redis_url)
 
     def rate(request: Request) -> None:
@@ -81,11 +85,13 @@ def create_app(
         to_thread.current_default_thread_limiter().total_tokens = threads
         metrics.watch_log()
         exporter.start()
+        annotator.start()
         activity.start()
         reviver.start()
         yield
         reviver.stop()
         exporter.stop()
+        annotator.stop()
         activity.stop()
         cache.close()
         engine.dispose()

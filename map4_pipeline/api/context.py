@@ -17,6 +17,7 @@ from map4_pipeline.store.database import reading
 from map4_pipeline.store.tokens import SigningKeys, signing_keys_now
 
 if TYPE_CHECKING:
+    from map4_pipeline.api.annotator import Annotator
     from map4_pipeline.api.exporter import Exporter
     from map4_pipeline.api.features import Activity
     from map4_pipeline.api.federation import Federation
@@ -40,6 +41,7 @@ class Context:
     metrics: "Metrics"
     activity: "Activity"
     federation: "Federation"
+    annotator: "Annotator"
     tls: bool = False
     _keys: SigningKeys | None = None
     _keys_at: float = 0.0

@@ -51,9 +51,9 @@ class Client(Transport):
         """Change one's password."""
         self.request("POST", "/api/auth/password", body=body)
 
-    def list_sessions(self) -> list[shapes.SessionInfo]:
-        """List the browsers in which one is logged in."""
-        found: list[shapes.SessionInfo] = self.request("GET", "/api/auth/sessions")
+    def list_sessions(self, *, limit: int = 100, after: str | None = None) -> shapes.SessionPage:
+        """List the browsers in which one is logged in page by page, the one used last first."""
+        found: shapes.SessionPage = self.request("GET", "/api/auth/sessions", query={"limit": limit, "after": after})
         return found
 
     def end_all_sessions(self) -> None:
@@ -64,9 +64,9 @@ class Client(Transport):
         """Log out another browser."""
         self.request("DELETE", "/api/auth/sessions/{session_id}", values={"session_id": session_id})
 
-    def list_tokens(self) -> list[shapes.TokenInfo]:
-        """List one's named tokens."""
-        found: list[shapes.TokenInfo] = self.request("GET", "/api/auth/tokens")
+    def list_tokens(self, *, limit: int = 100, after: str | None = None) -> shapes.TokenPage:
+        """List one's named tokens page by page, the oldest first."""
+        found: shapes.TokenPage = self.request("GET", "/api/auth/tokens", query={"limit": limit, "after": after})
         return found
 
     def create_token(self, body: shapes.NewToken) -> shapes.MadeToken:
@@ -112,9 +112,9 @@ class Client(Transport):
         found: dict[str, Any] = self.request("GET", "/api/users/{user_id}/export", values={"user_id": user_id})
         return found
 
-    def list_users(self) -> list[shapes.UserInfo]:
-        """List the accounts."""
-        found: list[shapes.UserInfo] = self.request("GET", "/api/users")
+    def list_users(self, *, limit: int = 100, after: str | None = None) -> shapes.UserPage:
+        """List the accounts by name, page by page."""
+        found: shapes.UserPage = self.request("GET", "/api/users", query={"limit": limit, "after": after})
         return found
 
     def create_user(self, body: shapes.NewUser) -> shapes.MadeUser:
@@ -143,14 +143,25 @@ class Client(Transport):
         found: shapes.MadeUser = self.request("POST", "/api/users/{user_id}/password", values={"user_id": user_id})
         return found
 
-    def list_audit(self, *, before: int | None = None, limit: int = 100) -> list[shapes.AuditInfo]:
-        """List who did what, the newest first."""
-        found: list[shapes.AuditInfo] = self.request("GET", "/api/audit", query={"before": before, "limit": limit})
+    def list_audit(self, *, limit: int = 100, after: str | None = None) -> shapes.AuditPage:
+        """List who did what page by page, the newest first."""
+        found: shapes.AuditPage = self.request("GET", "/api/audit", query={"limit": limit, "after": after})
         return found
 
-    def list_libraries(self) -> list[shapes.LibraryInfo]:
-        """List the libraries that one sees, in the order in which they were registered."""
-        found: list[shapes.LibraryInfo] = self.request("GET", "/api/libraries")
+    def list_libraries(self, *, limit: int = 100, after: str | None = None) -> shapes.LibraryPage:
+        """List the libraries that one sees page by page, in the order in which they were registered."""
+        found: shapes.LibraryPage = self.request("GET", "/api/libraries", query={"limit": limit, "after": after})
+        return found
+
+    def list_queue(
+        self,
+        *,
+        status: Literal["pending", "running", "completed", "failed", "cancelled"] | None = None,
+        limit: int = 100,
+        after: str | None = None,
+    ) -> shapes.QueuePage:
+        """List the queue page by page: what is in work, what waits by its urgency, what is done, the newest first."""
+        found: shapes.QueuePage = self.request("GET", "/api/queue", query={"status": status, "limit": limit, "after": after})
         return found
 
     def analyze_track(self, body: shapes.SingleBody) -> shapes.BatchJob:
@@ -161,6 +172,11 @@ class Client(Transport):
     def analyze_batch(self, body: shapes.BatchBody) -> shapes.BatchJob:
         """Ask for tracks, files and folders to be analysed."""
         found: shapes.BatchJob = self.request("POST", "/api/batch/analyze", body=body)
+        return found
+
+    def list_batches(self, *, limit: int = 50, after: str | None = None) -> shapes.BatchPage:
+        """List what one asked to have analysed page by page, the newest first."""
+        found: shapes.BatchPage = self.request("GET", "/api/batch", query={"limit": limit, "after": after})
         return found
 
     def get_batch(self, job_id: str) -> shapes.BatchJob:
@@ -223,6 +239,42 @@ class Client(Transport):
     def get_audio(self, track_id: int, *, to: IO[bytes]) -> str | None:
         """Play a track's file; `Range` gives a part of it."""
         return self.download("/api/tracks/{track_id}/audio", to, values={"track_id": track_id})
+
+    def list_annotations(self, track_id: int, *, limit: int = 50, after: str | None = None) -> shapes.AnnotationPage:
+        """List what models have said of a track page by page, the newest first; the track itself shows the one that counts."""
+        found: shapes.AnnotationPage = self.request(
+            "GET", "/api/tracks/{track_id}/annotations", values={"track_id": track_id}, query={"limit": limit, "after": after}
+        )
+        return found
+
+    def estimate_annotations(
+        self, *, q: str = "", limit: int | None = None, retry_failed: bool = False
+    ) -> shapes.AnnotationEstimate:
+        """Tell what asking about the tracks that a query finds would cost."""
+        found: shapes.AnnotationEstimate = self.request(
+            "GET", "/api/annotations/estimate", query={"q": q, "limit": limit, "retry_failed": retry_failed}
+        )
+        return found
+
+    def create_annotations(self, body: shapes.AnnotationBody) -> shapes.AnnotationJob:
+        """Let models be asked about the tracks that a query finds."""
+        found: shapes.AnnotationJob = self.request("POST", "/api/annotations", body=body)
+        return found
+
+    def list_annotation_jobs(self, *, limit: int = 50, after: str | None = None) -> shapes.AnnotationJobPage:
+        """List the jobs in which one let models be asked page by page, the newest first."""
+        found: shapes.AnnotationJobPage = self.request("GET", "/api/annotations", query={"limit": limit, "after": after})
+        return found
+
+    def get_annotation_job(self, job_id: str) -> shapes.AnnotationJob:
+        """Show how far it is."""
+        found: shapes.AnnotationJob = self.request("GET", "/api/annotations/{job_id}", values={"job_id": job_id})
+        return found
+
+    def cancel_annotation_job(self, job_id: str) -> shapes.AnnotationJob:
+        """Begin no more requests."""
+        found: shapes.AnnotationJob = self.request("DELETE", "/api/annotations/{job_id}", values={"job_id": job_id})
+        return found
 
     def search(self, *, q: str = "", limit: int = 50, after: str | None = None, count: bool = False) -> shapes.TrackPage:
         """Search by words and by what was measured, in the language of `map4 search`."""

@@ -43,6 +43,75 @@ class Advanced(TypedDict):
     count: NotRequired[bool]
 
 
+class Annotation(TypedDict):
+    """What a provider said of a track, or why it said nothing."""
+
+    id: int
+    provider: str
+    model: str
+    prompt_version: str
+    status: Literal["ok", "failed"]
+    annotation: dict[str, Any] | None
+    error_kind: str | None
+    error_message: str | None
+    confidence: float | None
+    contradictions: int
+    cost_usd: float | None
+    created_at: str
+    updated_at: str
+
+
+class AnnotationBody(TypedDict):
+    """Which tracks models are to be asked about, and what that may cost."""
+
+    query: NotRequired[str]
+    limit: NotRequired[int | None]
+    providers: NotRequired[list[Literal["openai", "anthropic", "gemini"]]]
+    retry_failed: NotRequired[bool]
+    budget_usd: NotRequired[float | None]
+
+
+class AnnotationEstimate(TypedDict):
+    """How many tracks would be asked about, and what each provider would take."""
+
+    tracks: int
+    prices: list[Price]
+    budget_usd_per_day: float | None
+
+
+class AnnotationJob(TypedDict):
+    """Models being asked about tracks: how far it is, and what it came to."""
+
+    id: str
+    status: Literal["pending", "running", "completed", "failed", "cancelled"]
+    query: str
+    total: int
+    done: int
+    annotated: int | None
+    reused: int | None
+    failed: int | None
+    left: int | None
+    cost_usd: float | None
+    stopped: str | None
+    error: str | None
+    created_at: str
+    completed_at: str | None
+
+
+class AnnotationJobPage(TypedDict):
+    """A page of the jobs in which one let models be asked."""
+
+    jobs: list[AnnotationJob]
+    next: str | None
+
+
+class AnnotationPage(TypedDict):
+    """A page of what was said of a track."""
+
+    annotations: list[Annotation]
+    next: str | None
+
+
 class AuditInfo(TypedDict):
     """Something that somebody did."""
 
@@ -55,6 +124,13 @@ class AuditInfo(TypedDict):
     detail: dict[str, Any]
     request_id: str | None
     address: str | None
+
+
+class AuditPage(TypedDict):
+    """A page of the log of who did what."""
+
+    entries: list[AuditInfo]
+    next: str | None
 
 
 class BatchBody(TypedDict):
@@ -76,6 +152,13 @@ class BatchJob(TypedDict):
     created_at: str
     started_at: str | None
     completed_at: str | None
+
+
+class BatchPage(TypedDict):
+    """A page of one's batches."""
+
+    batches: list[BatchJob]
+    next: str | None
 
 
 class Compared(TypedDict):
@@ -274,6 +357,13 @@ class LibraryInfo(TypedDict):
     scanned_at: str | None
 
 
+class LibraryPage(TypedDict):
+    """A page of the libraries that one sees."""
+
+    libraries: list[LibraryInfo]
+    next: str | None
+
+
 class LibraryStats(TypedDict):
     """The library at a glance: what the user sees of it, with counts by property."""
 
@@ -430,6 +520,16 @@ class PlaylistPage(TypedDict):
     next: str | None
 
 
+class Price(TypedDict):
+    """What one provider would take for all of the tracks, in US dollars, estimated from the lengths of texts."""
+
+    provider: Literal["openai", "anthropic", "gemini"]
+    model: str
+    requests: int
+    likely_usd: float
+    most_usd: float
+
+
 class Problem(TypedDict):
     """Problem."""
 
@@ -446,6 +546,29 @@ class Proof(TypedDict):
     password: NotRequired[str | None]
 
 
+class QueueEntry(TypedDict):
+    """A file or folder that somebody asked to have analysed."""
+
+    id: int
+    file_path: str
+    priority: int
+    status: Literal["pending", "running", "completed", "failed", "cancelled"]
+    error_message: str | None
+    created_at: str
+    started_at: str | None
+    completed_at: str | None
+    run_id: str | None
+    attempts: int
+    request_id: str | None
+
+
+class QueuePage(TypedDict):
+    """A page of the queue."""
+
+    entries: list[QueueEntry]
+    next: str | None
+
+
 class Refresh(TypedDict):
     """A refresh token."""
 
@@ -460,6 +583,13 @@ class SessionInfo(TypedDict):
     created_at: str
     used_at: str
     current: bool
+
+
+class SessionPage(TypedDict):
+    """A page of the browsers in which one is logged in."""
+
+    sessions: list[SessionInfo]
+    next: str | None
 
 
 class SetWishes(TypedDict):
@@ -504,6 +634,13 @@ class TokenInfo(TypedDict):
     created_at: str
     expires_at: str | None
     used_at: str | None
+
+
+class TokenPage(TypedDict):
+    """A page of one's named tokens."""
+
+    tokens: list[TokenInfo]
+    next: str | None
 
 
 class Tokens(TypedDict):
@@ -656,6 +793,13 @@ class UserInfo(TypedDict):
     must_change_password: bool
     created_at: str
     last_seen_at: str | None
+
+
+class UserPage(TypedDict):
+    """A page of the accounts."""
+
+    users: list[UserInfo]
+    next: str | None
 
 
 class Verdict(TypedDict):

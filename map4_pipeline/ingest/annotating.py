@@ -81,9 +81,9 @@ class Estimate:
     batch_likely: Decimal | None
 
 
-def new_run_id() -> str:
-    """Return an id for a run that is not one of Dagster's."""
-    return f"cli-{uuid.uuid4().hex[:16]}"
+def new_run_id(where: str = "cli") -> str:
+    """Return an id for a run that is not one of Dagster's; `where` says whose."""
+    return f"{where}-{uuid.uuid4().hex[:16]}"
 
 
 def annotate_tracks(
@@ -96,6 +96,7 @@ def annotate_tracks(
     *,
     preferred: Sequence[Configured] = (),
     on_progress: Callable[[Tally], None] | None = None,
+    cancelled: Callable[[], bool] | None = None,
 ) -> Result:
     """Annotate tracks through a chain of providers.
 
@@ -103,12 +104,21 @@ def annotate_tracks(
     ----------
     preferred
         Whose annotation a track shows when several have spoken; the chain by default.
+    cancelled
+        Asked after each outcome: whether no more requests are to begin.
 
     Raises
     ------
     NotConfiguredError
         When a provider's SDK is not installed.
     """
+
+    def told(tally: Tally) -> None:
+        if on_progress is not None:
+            on_progress(tally)
+        if cancelled is not None and cancelled():
+            manager.stop("It was cancelled.")
+
     with engine.begin() as conn:
         close_abandoned(conn)
         waiting = frozenset(open_subjects(conn))
@@ -127,7 +137,7 @@ def annotate_tracks(
                 waiting=waiting,
                 limit=selection.limit,
             )
-            manager = Manager(links, LedgerPurse(engine, run_id, budget), options_of(settings), source.first_link, on_progress)
+            manager = Manager(links, LedgerPurse(engine, run_id, budget), options_of(settings), source.first_link, told)
             source.pause = lambda: manager.stop("MAP4 is paused (`map4 resume`).")
             try:
                 later = _rounds(manager, source, store.candidates(engine, selection.conditions))

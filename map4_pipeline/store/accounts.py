@@ -12,6 +12,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.exc import IntegrityError
 
 from map4_pipeline.store.errors import StoreError
+from map4_pipeline.store.marks import cut, read_mark
 from map4_pipeline.store.schema import api_tokens, libraries, user_identities, user_libraries, users
 
 #: Roles, the mightiest first.
@@ -96,7 +97,23 @@ def find_user(conn: Connection, name: str) -> tuple[User, str | None] | None:
 
 def list_users(conn: Connection) -> list[User]:
     """Return all accounts by name."""
-    return [user_of(row) for row in conn.execute(user_query().order_by(func.lower(users.c.name)))]
+    return user_page(conn, None)[0]
+
+
+def user_page(conn: Connection, limit: int | None, after: str | None = None) -> tuple[list[User], str | None]:
+    """Return a page of the accounts by name, and the mark of the next page (None: this was the last).
+
+    Raises
+    ------
+    MarkError
+        When `after` is not the mark of such a page.
+    """
+    by = func.lower(users.c.name)
+    query = user_query().add_columns(by.label("by")).order_by(by).limit(None if limit is None else limit + 1)
+    if after is not None:
+        query = query.where(by > read_mark(after, str)[0])
+    page, following = cut(conn.execute(query).all(), limit, lambda row: (row.by,))
+    return [user_of(row) for row in page], following
 
 
 def has_users(conn: Connection) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, func, insert, select, text
 
+from map4_pipeline.store.marks import cut, read_mark
 from map4_pipeline.store.schema import audit_log
 
 
@@ -50,14 +51,18 @@ def note(
     )
 
 
-def entries(conn: Connection, *, before: int | None = None, user_id: int | None = None, limit: int = 100) -> list[AuditEntry]:
-    """Return the newest entries first; `before` is the id of the last one seen."""
-    query = select(audit_log).order_by(audit_log.c.id.desc()).limit(limit)
-    if before is not None:
-        query = query.where(audit_log.c.id < before)
-    if user_id is not None:
-        query = query.where(audit_log.c.user_id == user_id)
-    return [AuditEntry(**row._mapping) for row in conn.execute(query)]
+def audit_page(conn: Connection, limit: int = 100, after: str | None = None) -> tuple[list[AuditEntry], str | None]:
+    """Return a page of the log, the newest entry first, and the mark of the next page (None: this was the last).
+
+    Raises
+    ------
+    MarkError
+        When `after` is not the mark of such a page.
+    """
+    query = select(audit_log).order_by(audit_log.c.id.desc()).limit(limit + 1)
+    if after is not None:
+        query = query.where(audit_log.c.id < read_mark(after, int)[0])
+    return cut([AuditEntry(**row._mapping) for row in conn.execute(query)], limit, lambda entry: (entry.id,))
 
 
 def forget(conn: Connection, days: int) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, func, insert, select, text, tuple_, update
 
-from map4_pipeline.store.marks import mark, read_mark
+from map4_pipeline.store.marks import cut, read_mark
 from map4_pipeline.store.schema import analysis_queue, jobs
 
 OPEN = ("pending", "running")
@@ -26,7 +26,7 @@ class Job:
     Attributes
     ----------
     kind : str
-        "analyze" or "export".
+        "analyze", "export" or "annotation".
     status : str
         "pending", "running", "completed", "failed" or "cancelled".
     request, result : dict
@@ -159,8 +159,7 @@ def job_page(conn: Connection, *, user_id: int, kind: str, limit: int, after: st
     """
     place = None if after is None else read_mark(after, datetime, uuid.UUID)
     found = list_jobs(conn, user_id=user_id, kind=kind, limit=limit + 1, after=place)
-    page = found[:limit]
-    return page, mark(page[-1].created_at, page[-1].id) if len(found) > limit else None
+    return cut(found, limit, lambda job: (job.created_at, job.id))
 
 
 def claim(conn: Connection, kind: str) -> Job | None:

@@ -8,13 +8,15 @@ import base64
 import binascii
 import json
 import re
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from math import isfinite
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from map4_pipeline.store.errors import StoreError
 
+_Row = TypeVar("_Row")
 _NOT_STORABLE = re.compile("[\0\ud800-\udfff]")
 
 
@@ -59,6 +61,20 @@ def read_mark(after: str, *kinds: type, optional: bool = False) -> tuple[Any, ..
         )
     except (ValueError, TypeError, OverflowError, RecursionError, binascii.Error):
         raise MarkError from None
+
+
+def cut(rows: Sequence[_Row], limit: int | None, place: Callable[[_Row], tuple[Any, ...]]) -> tuple[list[_Row], str | None]:
+    """Return the rows of a page, and the mark of the next page (None: this was the last).
+
+    Parameters
+    ----------
+    rows : sequence
+        One more than fits was asked for.
+    place : callable
+        The sorted values of a row.
+    """
+    page = list(rows[:limit])
+    return page, mark(*place(page[-1])) if len(rows) > len(page) else None
 
 
 def _text(value: Any) -> str:

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, func, select
 
+from map4_pipeline.store.marks import cut, read_mark
 from map4_pipeline.store.schema import libraries, scans, track_search
 
 
@@ -38,6 +39,27 @@ class LibraryOverview:
     last_scan_at: datetime | None
     last_scan_message: str | None
     last_completed_at: datetime | None
+
+
+def library_page(
+    conn: Connection, library_ids: Collection[int] | None, limit: int, after: str | None = None
+) -> tuple[list[LibraryOverview], str | None]:
+    """Return a page of the registered libraries, or of those of these ids, and the mark of the next one (None: the last).
+
+    Raises
+    ------
+    MarkError
+        When `after` is not the mark of such a page.
+    """
+    query = select(libraries.c.id).order_by(libraries.c.id).limit(limit + 1)
+    if library_ids is not None:
+        query = query.where(libraries.c.id.in_(library_ids))
+    if after is not None:
+        query = query.where(libraries.c.id > read_mark(after, int)[0])
+    page, following = cut(list(conn.scalars(query)), limit, lambda id_: (id_,))
+    # Where all fit, all are counted, and not by their ids.
+    whole = library_ids is None and after is None and following is None
+    return library_overviews(conn, None if whole else page), following
 
 
 def library_overviews(conn: Connection, library_ids: Collection[int] | None = None) -> list[LibraryOverview]:

@@ -15,7 +15,7 @@ from map4_pipeline.store.candidates import mix_rows
 from map4_pipeline.store.database import storable_text
 from map4_pipeline.store.errors import StoreError
 from map4_pipeline.store.listing import NAMES
-from map4_pipeline.store.marks import mark, read_mark
+from map4_pipeline.store.marks import cut, read_mark
 from map4_pipeline.store.schema import playlist_tracks, playlists, tracks
 
 #: Scores of the transitions of an order of track ids: one for each but the first, None where there is none.
@@ -76,9 +76,7 @@ def playlist_page(conn: Connection, limit: int | None, after: str | None = None)
     query = _overview().add_columns(by.label("by")).order_by(by, id_).limit(None if limit is None else limit + 1)
     if after is not None:
         query = query.where(tuple_(by, id_) > tuple_(*read_mark(after, str, int)))
-    rows = conn.execute(query).all()
-    page = rows[:limit]
-    following = mark(page[-1].by, page[-1].id) if len(rows) > len(page) else None
+    page, following = cut(conn.execute(query).all(), limit, lambda row: (row.by, row.id))
     return [_playlist(row) for row in page], following
 
 

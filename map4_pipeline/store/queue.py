@@ -14,6 +14,7 @@ from sqlalchemy import (
     case,
     column,
     delete,
+    extract,
     func,
     insert,
     literal,
@@ -23,6 +24,7 @@ from sqlalchemy import (
     update,
 )
 
+from map4_pipeline.store.marks import cut, read_mark
 from map4_pipeline.store.schema import analysis_queue, skipped_files, tracks
 
 #: Of an entry that says nothing else; 1 is the most urgent.
@@ -77,12 +79,28 @@ def enqueue(conn: Connection, paths: Sequence[str], priority: int = DEFAULT_PRIO
 
 def entries(conn: Connection, status: str | None = None, limit: int = 100) -> list[Entry]:
     """Return rows of the queue, those in work first, then by priority, then what is done, the newest first."""
-    query = select(*_COLUMNS).limit(limit)
+    return queue_page(conn, status, limit)[0]
+
+
+def queue_page(conn: Connection, status: str | None, limit: int, after: str | None = None) -> tuple[list[Entry], str | None]:
+    """Return a page of the queue in the order of `entries`, and the mark of the next page (None: this was the last).
+
+    Raises
+    ------
+    MarkError
+        When `after` is not the mark of such a page.
+    """
+    rank = case({"running": 0, "pending": 1}, value=analysis_queue.c.status, else_=2)
+    # Microseconds, so that one comparison of whole numbers holds for the whole order.
+    age = -func.coalesce(extract("epoch", analysis_queue.c.completed_at) * 1_000_000, 0).cast(BigInteger)
+    order = (rank, age, *_URGENCY)
+    query = select(*_COLUMNS, rank.label("rank"), age.label("age")).order_by(*order).limit(limit + 1)
     if status is not None:
         query = query.where(analysis_queue.c.status == status)
-    done = analysis_queue.c.status.in_(("completed", "failed", "cancelled"))
-    order = (done, analysis_queue.c.status != "running", analysis_queue.c.completed_at.desc(), *_URGENCY)
-    return [Entry(*row) for row in conn.execute(query.order_by(*order))]
+    if after is not None:
+        query = query.where(tuple_(*order) > tuple_(*read_mark(after, int, int, int, int)))
+    page, following = cut(conn.execute(query).all(), limit, lambda row: (row.rank, row.age, row.priority, row.id))
+    return [Entry(*row[: len(_COLUMNS)]) for row in page], following
 
 
 _URGENCY = (analysis_queue.c.priority, analysis_queue.c.id)

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, literal, select, text, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, literal, select, text, tuple_, update
 from sqlalchemy.exc import IntegrityError
 
 from map4_pipeline.store.accounts import User, get_user, user_of, user_query
 from map4_pipeline.store.cipher import Cipher
 from map4_pipeline.store.errors import StoreError
+from map4_pipeline.store.marks import cut, read_mark
 from map4_pipeline.store.schema import api_tokens, login_flows, refresh_tokens, sessions, signing_keys, users
 
 #: Begins every named token, so that one that was published by mistake is recognised.
@@ -90,13 +91,27 @@ _SESSION_USER = _session_user()
 
 def sessions_of(conn: Connection, user_id: int) -> list[Session]:
     """Return a user's living sessions, the one used last first."""
+    return session_page(conn, user_id, None)[0]
+
+
+def session_page(conn: Connection, user_id: int, limit: int | None, after: str | None = None) -> tuple[list[Session], str | None]:
+    """Return a page of a user's living sessions, the one used last first, and the mark of the next page (None: the last).
+
+    Raises
+    ------
+    MarkError
+        When `after` is not the mark of such a page.
+    """
     query = (
         select(sessions.c.id, sessions.c.client, sessions.c.created_at, sessions.c.used_at, sessions.c.expires_at)
         .join(users)
         .where(sessions.c.user_id == user_id, sessions.c.expires_at > func.now(), sessions.c.epoch == users.c.epoch)
-        .order_by(sessions.c.used_at.desc())
+        .order_by(sessions.c.used_at.desc(), sessions.c.id.desc())
+        .limit(None if limit is None else limit + 1)
     )
-    return [Session(*row) for row in conn.execute(query)]
+    if after is not None:
+        query = query.where(tuple_(sessions.c.used_at, sessions.c.id) < tuple_(*read_mark(after, datetime, int)))
+    return cut([Session(*row) for row in conn.execute(query)], limit, lambda one: (one.used_at, one.id))
 
 
 def end_session_of(conn: Connection, secret: str) -> None:
@@ -248,10 +263,19 @@ def _token_user() -> Any:
 _TOKEN_USER = _token_user()
 
 
-def tokens_of(conn: Connection, user_id: int) -> list[ApiToken]:
-    """Return a user's tokens that were not revoked."""
-    query = select(*_TOKEN).where(api_tokens.c.user_id == user_id, api_tokens.c.revoked_at.is_(None)).order_by(api_tokens.c.id)
-    return [_token(row) for row in conn.execute(query)]
+def token_page(conn: Connection, user_id: int, limit: int, after: str | None = None) -> tuple[list[ApiToken], str | None]:
+    """Return a page of a user's tokens that were not revoked, and the mark of the next page (None: this was the last).
+
+    Raises
+    ------
+    MarkError
+        When `after` is not the mark of such a page.
+    """
+    mine = (api_tokens.c.user_id == user_id, api_tokens.c.revoked_at.is_(None))
+    query = select(*_TOKEN).where(*mine).order_by(api_tokens.c.id).limit(limit + 1)
+    if after is not None:
+        query = query.where(api_tokens.c.id > read_mark(after, int)[0])
+    return cut([_token(row) for row in conn.execute(query)], limit, lambda token: (token.id,))
 
 
 def revoke_token(conn: Connection, user_id: int, token_id: int) -> bool:

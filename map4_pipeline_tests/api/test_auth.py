@@ -250,7 +250,7 @@ def test_a_named_token_does_what_its_scopes_say_and_can_be_revoked(client: TestC
     assert client.get("/api/users", headers=headers).status_code == 200
     # A token never looks after accounts: whoever finds one could lock its owner out.
     assert client.get("/api/auth/tokens", headers=headers).status_code == 403
-    assert [token["name"] for token in anna.get("/api/auth/tokens").json()] == ["script"]
+    assert [token["name"] for token in anna.get("/api/auth/tokens").json()["tokens"]] == ["script"]
     assert anna.post("/api/auth/tokens", json={"name": "script", "scopes": ["read"]}).status_code == 409
     assert anna.delete(f"/api/auth/tokens/{made['id']}").status_code == 204
     assert client.get("/api/users", headers=headers).status_code == 401
@@ -272,7 +272,7 @@ def test_a_token_runs_out(client: TestClient, log_in: LogIn, engine: Engine) -> 
 def test_sessions_are_listed_and_ended_one_by_one_or_all(log_in: LogIn, client: TestClient) -> None:
     anna = log_in()
     other = entered(client, "anna")
-    found = anna.get("/api/auth/sessions").json()
+    found = anna.get("/api/auth/sessions").json()["sessions"]
     assert sorted(one["current"] for one in found) == [False, True]
     theirs = next(one["id"] for one in found if not one["current"])
     assert anna.delete(f"/api/auth/sessions/{theirs}").status_code == 204
@@ -283,7 +283,7 @@ def test_sessions_are_listed_and_ended_one_by_one_or_all(log_in: LogIn, client: 
 
 def test_a_user_cannot_end_anothers_session(log_in: LogIn) -> None:
     anna, ben = log_in("anna"), log_in("ben")
-    theirs = ben.get("/api/auth/sessions").json()[0]["id"]
+    theirs = ben.get("/api/auth/sessions").json()["sessions"][0]["id"]
     assert anna.delete(f"/api/auth/sessions/{theirs}").status_code == 404
     assert ben.get("/api/auth/me").status_code == 200
 

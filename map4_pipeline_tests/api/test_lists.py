@@ -2,19 +2,23 @@
 
 import html
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import Engine, insert, text
+from sqlalchemy import Engine, insert, select, text
 
 from map4_pipeline.api.pages import review
 from map4_pipeline.store import jobs
+from map4_pipeline.store.accounts import create_user
+from map4_pipeline.store.libraries import register_library
 from map4_pipeline.store.marks import mark
 from map4_pipeline.store.playlists import create_playlist
-from map4_pipeline.store.schema import duplicate_groups
+from map4_pipeline.store.queue import entries
+from map4_pipeline.store.schema import analysis_queue, duplicate_groups
 
-from .conftest import LogIn
+from .conftest import LogIn, entered
 
 
 def walked(client: TestClient, address: str, member: str, **query: Any) -> list[list[dict[str, Any]]]:
@@ -90,9 +94,94 @@ def test_exports_come_page_by_page_and_are_ones_own(log_in: LogIn, engine: Engin
     assert len(pages) == 2
 
 
-@pytest.mark.parametrize("address", ["/api/playlists", "/api/duplicates", "/api/export", "/api/tracks"])
-def test_a_mark_that_no_list_gave_is_refused(log_in: LogIn, address: str) -> None:
+def test_accounts_come_page_by_page_and_on_the_page_too(log_in: LogIn, engine: Engine) -> None:
+    root = log_in("root", "admin")
+    names = ["Zoë", "anna", "Bob", "東京" * 50]
+    with engine.begin() as conn:
+        for name in names:
+            create_user(conn, name, "viewer")
+    pages = walked(root, "/api/users", "users")
+    assert [len(page) for page in pages] == [2, 2, 1]
+    assert [one["name"] for page in pages for one in page] == ["anna", "Bob", "root", "Zoë", names[3]]
+    with engine.begin() as conn:
+        for number in range(50):
+            create_user(conn, f"many {number}", "viewer")
+    first = root.get("/admin/users").text
+    onward = first.partition('id="more" href="')[2].partition('"')[0]
+    row = '<tr><th scope="row"'
+    assert (first.count(row), root.get(onward).text.count(row)) == (50, 5)
+
+
+def test_ones_own_tokens_and_browsers_come_page_by_page(log_in: LogIn) -> None:
     anna = log_in()
+    for number in range(3):
+        assert anna.post("/api/auth/tokens", json={"name": f"t{number}", "scopes": ["read"]}).status_code == 201
+        anna.cookies.clear()  # another browser
+        entered(anna, "anna")
+    tokens = walked(anna, "/api/auth/tokens", "tokens")
+    assert [[one["name"] for one in page] for page in tokens] == [["t0", "t1"], ["t2"]]
+    sessions = [one for page in walked(anna, "/api/auth/sessions", "sessions") for one in page]
+    whole = anna.get("/api/auth/sessions").json()["sessions"]
+    assert [one["id"] for one in sessions] == [one["id"] for one in whole]
+    assert (sessions[0]["current"], sum(one["current"] for one in sessions), len(sessions)) == (True, 1, 4)
+
+
+def test_libraries_and_who_did_what_come_page_by_page(log_in: LogIn, engine: Engine, tmp_path: Path) -> None:
+    with engine.begin() as conn:
+        for name in ("One", "Two", "Three"):
+            (tmp_path / name).mkdir()
+            register_library(conn, tmp_path / name)
+    root = log_in("root", "admin")
+    assert [[one["name"] for one in page] for page in walked(root, "/api/libraries", "libraries")] == [["One", "Two"], ["Three"]]
+    for _ in range(2):
+        assert root.post("/api/auth/tokens", json={"name": f"t{_}", "scopes": ["read"]}).status_code == 201
+    told = walked(root, "/api/audit", "entries")
+    assert [[one["action"] for one in page] for page in told] == [["token made", "token made"], ["login"]]
+
+
+def test_the_queue_comes_page_by_page_in_its_order(log_in: LogIn, engine: Engine) -> None:
+    moment = "2026-03-14T15:09:26.{}+00:00"
+    rows = [
+        ("done first", "completed", 1, moment.format("000001")), ("running", "running", 9, None), ("waits", "pending", 5, None),
+        ("done last", "failed", 9, moment.format("000003")), ("urgent", "pending", 1, None), ("waits too", "pending", 5, None),
+        ("done as well", "cancelled", 5, moment.format("000003")),
+    ]  # fmt: skip
+    names = ("file_path", "status", "priority", "completed_at")
+    with engine.begin() as conn:
+        conn.execute(insert(analysis_queue), [dict(zip(names, row, strict=True)) for row in rows])
+        expected = [entry.file_path for entry in entries(conn)]
+    root = log_in("root", "admin")
+    pages = walked(root, "/api/queue", "entries")
+    assert [one["file_path"] for page in pages for one in page] == expected
+    assert expected == ["running", "urgent", "waits", "waits too", "done as well", "done last", "done first"]
+    waiting = walked(root, "/api/queue", "entries", status="pending")
+    assert [[one["file_path"] for one in page] for page in waiting] == [["urgent", "waits"], ["waits too"]]
+
+
+def test_batches_come_page_by_page_as_they_stand(log_in: LogIn, engine: Engine) -> None:
+    anna, ben = log_in(), log_in("ben")
+    ids = {client: client.get("/api/auth/me").json()["id"] for client in (anna, ben)}
+    mine = []
+    for number in range(3):
+        with engine.begin() as conn:
+            mine.append(str(jobs.create_batch(conn, [f"/a{number}", f"/b{number}"], user_id=ids[anna]).id))
+            jobs.create_batch(conn, ["/c"], user_id=ids[ben])
+    with engine.begin() as conn:
+        conn.execute(text("UPDATE analysis_queue SET status = 'failed', completed_at = now() WHERE file_path = '/a2'"))
+    pages = walked(anna, "/api/batch", "batches")
+    assert [[one["id"] for one in page] for page in pages] == [mine[:0:-1], mine[:1]]
+    assert [(one["done"], one["failed"], one["status"]) for one in pages[0]] == [(1, 1, "running"), (0, 0, "pending")]
+    with engine.connect() as conn:
+        assert conn.scalar(select(jobs.jobs.c.status).where(jobs.jobs.c.id == mine[2])) == "running"
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["/api/playlists", "/api/duplicates", "/api/export", "/api/tracks", "/api/users", "/api/libraries", "/api/audit",
+     "/api/queue", "/api/batch", "/api/auth/tokens", "/api/auth/sessions"],
+)  # fmt: skip
+def test_a_mark_that_no_list_gave_is_refused(log_in: LogIn, address: str) -> None:
+    anna = log_in("anna", "admin")
     for after in ("", "nonsense", mark(), mark("a", "b"), mark(None, 1), mark(1, 2, 3), mark("a\0", 1), mark(2**70, 1)):
         answer = anna.get(address, params={"after": after, "q": "sort:title"})
         if address == "/api/tracks" and after == mark(None, 1):

@@ -222,7 +222,7 @@ def test_what_is_rare_is_shown_too(log_in: LogIn, shelf: dict[str, int], engine:
     assert root.get("/", params={"q": "is:failed"}).status_code == 200
     assert root.get(f"/compare?t={shelf['Alpha']}&t={shelf['Beta']}").status_code == 200
     log_in("limited", libraries=[shelf["library"]])
-    users = {user["name"]: user["id"] for user in root.get("/api/users").json()}
+    users = {user["name"]: user["id"] for user in root.get("/api/users").json()["users"]}
     assert root.patch(f"/api/users/{users['limited']}", json={"active": False}).status_code == 200
     assert "locked" in root.get("/admin/users").text
     made = root.post("/api/playlists", json={"name": "Mixed", "tracks": [shelf["Alpha"], shelf["Beta"]]}).json()

@@ -177,13 +177,13 @@ def test_who_sees_a_library_finds_it_in_the_list(log_in: LogIn, shelf: dict[str,
     with engine.begin() as conn:
         conn.execute(text("UPDATE tracks SET missing_since = now() WHERE title = 'Alpha'"))
         conn.execute(text("UPDATE tracks SET status = 'failed' WHERE title = 'Beta'"))
-    one, two = log_in("root", "admin").get("/api/libraries").json()
+    one, two = log_in("root", "admin").get("/api/libraries").json()["libraries"]
     assert (one["id"], one["name"], one["slug"], one["path"]) == (shelf["One"], "One", "one", f"{tmp_path}/One")
     assert (one["tracks"], one["failed"], one["missing"]) == (1, 1, 1)
     assert (two["tracks"], two["failed"], two["missing"], two["scanned_at"]) == (1, 0, 0, None)
-    (seen,) = log_in("limited", libraries=[shelf["Two"]]).get("/api/libraries").json()
+    (seen,) = log_in("limited", libraries=[shelf["Two"]]).get("/api/libraries").json()["libraries"]
     assert seen == two | {"path": None}
-    assert log_in("nobody", "viewer", libraries=[]).get("/api/libraries").json() == []
+    assert log_in("nobody", "viewer", libraries=[]).get("/api/libraries").json() == {"libraries": [], "next": None}
 
 
 def test_statistics_count_what_there_is(log_in: LogIn, shelf: dict[str, int]) -> None:

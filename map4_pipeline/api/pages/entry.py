@@ -9,6 +9,7 @@ from map4_pipeline.api.access import PUBLIC, Oneself
 from map4_pipeline.api.context import context_of
 from map4_pipeline.api.federation import Provider
 from map4_pipeline.api.identity import identify, refuse_foreign
+from map4_pipeline.api.models import After
 from map4_pipeline.api.pages.rendering import local_path, page_router, render
 from map4_pipeline.api.passwords import SHORTEST
 from map4_pipeline.api.problems import Problem
@@ -18,6 +19,7 @@ from map4_pipeline.store.accounts import identities_of
 from map4_pipeline.store.database import storable_text
 
 router = page_router()
+_ROWS = 25
 
 
 @router.get("/login", dependencies=[PUBLIC])
@@ -65,20 +67,22 @@ def password_page(request: Request, principal: Oneself) -> Response:
 
 
 @router.get("/account")
-def account_page(request: Request, principal: Oneself) -> Response:
-    """Show one's own account: browsers that are logged in, tokens of programs."""
+def account_page(request: Request, principal: Oneself, after: After = None, tokens_after: After = None) -> Response:
+    """Show one's own account: browsers that are logged in and tokens of programs, each page by page."""
     if principal.user.must_change_password:
         return RedirectResponse("/password", 303)
     with context_of(request).reading() as conn:
-        sessions = tokens.sessions_of(conn, principal.user.id)
-        named = tokens.tokens_of(conn, principal.user.id)
+        sessions, following = tokens.session_page(conn, principal.user.id, _ROWS, after)
+        named, more_tokens = tokens.token_page(conn, principal.user.id, _ROWS, tokens_after)
         identities = identities_of(conn, principal.user.id)
     return render(
         request,
         "account.html",
         principal,
         sessions=sessions,
+        following=following,
         tokens=named,
+        more_tokens=more_tokens,
         identities=identities,
         elsewhere=_elsewhere(request),
         titles={one.key: one.title for one in _elsewhere(request)},

@@ -7,6 +7,7 @@ from starlette.responses import Response
 
 from map4_pipeline.api.access import Permission, PlaylistMaker, Reader
 from map4_pipeline.api.context import context_of
+from map4_pipeline.api.models import After
 from map4_pipeline.api.pages.rendering import page_router, render
 from map4_pipeline.api.routes.playlists import PlaylistId, get_playlist
 from map4_pipeline.api.routes.tracks import TrackId
@@ -17,14 +18,15 @@ from map4_pipeline.store.reads import plain
 from map4_pipeline.store.similar import tracks_by_id
 
 router = page_router()
+_ROWS = 100
 
 
 @router.get("/playlists")
-def playlists_page(request: Request, principal: Reader) -> Response:
-    """List the playlists."""
+def playlists_page(request: Request, principal: Reader, after: After = None) -> Response:
+    """List the playlists, page by page."""
     with context_of(request).reading() as conn:
-        found = store.list_playlists(conn)
-    return render(request, "playlists.html", principal, playlists=found)
+        found, following = store.playlist_page(conn, _ROWS, after)
+    return render(request, "playlists.html", principal, playlists=found, following=following)
 
 
 @router.get("/playlists/new")

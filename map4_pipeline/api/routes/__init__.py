@@ -3,6 +3,7 @@
 from fastapi import APIRouter
 
 from map4_pipeline.api.routes import (
+    annotations,
     audio,
     auth,
     batch,
@@ -16,6 +17,7 @@ from map4_pipeline.api.routes import (
     metrics,
     playlists,
     privacy,
+    queue,
     search,
     stats,
     tracks,
@@ -32,9 +34,11 @@ ROUTERS: tuple[APIRouter, ...] = (
     privacy.router,
     users.router,
     libraries.router,
+    queue.router,
     batch.router,  # before tracks: /api/tracks/analyze is no track
     tracks.router,
     audio.router,
+    annotations.router,
     search.router,
     compare.router,
     stats.router,

@@ -11,7 +11,7 @@ from map4_pipeline.api.access import PUBLIC, ROLES, SCOPES, Oneself, Permission,
 from map4_pipeline.api.context import Context, context_of
 from map4_pipeline.api.identity import csrf_token, make_access_token, refuse_foreign
 from map4_pipeline.api.limits import address_of, network_of
-from map4_pipeline.api.models import BigId, Id, Strict
+from map4_pipeline.api.models import After, BigId, Id, ListLimit, Next, Strict
 from map4_pipeline.api.passwords import hash_password, is_password, verify_choice
 from map4_pipeline.api.problems import Problem, not_found
 from map4_pipeline.store import audit, throttle, tokens
@@ -96,6 +96,13 @@ class SessionInfo(BaseModel):
     current: bool
 
 
+class SessionPage(BaseModel):
+    """A page of the browsers in which one is logged in."""
+
+    sessions: list[SessionInfo]
+    next: Next
+
+
 class NewToken(Strict):
     """A named token to be made."""
 
@@ -125,6 +132,13 @@ class TokenInfo(BaseModel):
             expires_at=token.expires_at,
             used_at=token.used_at,
         )
+
+
+class TokenPage(BaseModel):
+    """A page of one's named tokens."""
+
+    tokens: list[TokenInfo]
+    next: Next
 
 
 class MadeToken(TokenInfo):
@@ -225,7 +239,7 @@ def verify_recent(request: Request, principal: Principal, password: str | None) 
     if principal.user.has_password:
         verify_oneself(request, principal.user, password or "")
         return
-    with context_of(request).engine.connect() as conn:
+    with context_of(request).reading() as conn:
         mine = next((one for one in tokens.sessions_of(conn, principal.user.id) if one.id == principal.session_id), None)
     if mine is None or datetime.now(UTC) - mine.created_at > _RECENT:
         raise Problem(403, "log-in-again", "Log out and in again first: this needs a login that is a few minutes old at most.")
@@ -319,16 +333,17 @@ def change_password(request: Request, response: Response, body: NewPassword, pri
 
 
 @router.get("/sessions")
-def list_sessions(request: Request, principal: Oneself) -> list[SessionInfo]:
-    """List the browsers in which one is logged in."""
-    with context_of(request).engine.connect() as conn:
-        found = tokens.sessions_of(conn, principal.user.id)
-    return [
+def list_sessions(request: Request, principal: Oneself, limit: ListLimit = 100, after: After = None) -> SessionPage:
+    """List the browsers in which one is logged in page by page, the one used last first."""
+    with context_of(request).reading() as conn:
+        found, following = tokens.session_page(conn, principal.user.id, limit, after)
+    told = [
         SessionInfo(
             id=one.id, client=one.client, created_at=one.created_at, used_at=one.used_at, current=one.id == principal.session_id
         )
         for one in found
     ]
+    return SessionPage(sessions=told, next=following)
 
 
 @router.delete("/sessions/{session_id:int}", status_code=204)
@@ -349,10 +364,11 @@ def end_all_sessions(request: Request, principal: Oneself) -> None:
 
 
 @router.get("/tokens")
-def list_tokens(request: Request, principal: Oneself) -> list[TokenInfo]:
-    """List one's named tokens."""
-    with context_of(request).engine.connect() as conn:
-        return [TokenInfo.of(token) for token in tokens.tokens_of(conn, principal.user.id)]
+def list_tokens(request: Request, principal: Oneself, limit: ListLimit = 100, after: After = None) -> TokenPage:
+    """List one's named tokens page by page, the oldest first."""
+    with context_of(request).reading() as conn:
+        found, following = tokens.token_page(conn, principal.user.id, limit, after)
+    return TokenPage(tokens=[TokenInfo.of(token) for token in found], next=following)
 
 
 @router.post("/tokens", status_code=201)

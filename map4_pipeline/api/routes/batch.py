@@ -12,7 +12,7 @@ from sqlalchemy import Connection, select
 
 from map4_pipeline.api.access import Analyst, Principal
 from map4_pipeline.api.context import Context, context_of
-from map4_pipeline.api.models import Strict
+from map4_pipeline.api.models import After, ListLimit, Next, Strict
 from map4_pipeline.api.problems import Problem, not_found
 from map4_pipeline.api.routes.auth import note
 from map4_pipeline.api.routes.tracks import TrackId
@@ -67,6 +67,13 @@ class BatchJob(BaseModel):
         return cls(**{name: getattr(job, name) for name in cls.model_fields})
 
 
+class BatchPage(BaseModel):
+    """A page of one's batches."""
+
+    batches: list[BatchJob]
+    next: Next
+
+
 @router.post("/tracks/analyze", status_code=202)
 def analyze_track(request: Request, principal: Analyst, body: SingleBody) -> BatchJob:
     """Ask for one track to be analysed. What is known already is not worked out anew: content decides."""
@@ -84,6 +91,16 @@ def analyze_batch(request: Request, principal: Analyst, body: BatchBody) -> Batc
     if not body.tracks and not body.places:
         raise Problem(400, "invalid-request", "Name tracks or places.")
     return _enqueue(request, principal, body, single=False)
+
+
+@router.get("/batch")
+def list_batches(request: Request, principal: Analyst, limit: ListLimit = 50, after: After = None) -> BatchPage:
+    """List what one asked to have analysed page by page, the newest first."""
+    with context_of(request).engine.begin() as conn:
+        found, following = jobs.job_page(conn, user_id=principal.user.id, kind="analyze", limit=limit, after=after)
+        # One that goes on is brought up to what its rows say.
+        now = [(jobs.get_job(conn, job.id) or job) if job.is_open else job for job in found]
+    return BatchPage(batches=[BatchJob.of(job) for job in now], next=following)
 
 
 @router.get("/batch/{job_id:uuid}")

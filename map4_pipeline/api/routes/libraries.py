@@ -7,7 +7,8 @@ from pydantic import BaseModel, Field
 
 from map4_pipeline.api.access import Permission, Reader
 from map4_pipeline.api.context import context_of
-from map4_pipeline.store.overview import library_overviews
+from map4_pipeline.api.models import After, ListLimit, Next
+from map4_pipeline.store.overview import library_page
 
 router = APIRouter(prefix="/api/libraries", tags=["libraries"])
 
@@ -26,13 +27,20 @@ class LibraryInfo(BaseModel):
     scanned_at: datetime | None = Field(description="When a scan last ran to its end.")
 
 
+class LibraryPage(BaseModel):
+    """A page of the libraries that one sees."""
+
+    libraries: list[LibraryInfo]
+    next: Next
+
+
 @router.get("")
-def list_libraries(request: Request, principal: Reader) -> list[LibraryInfo]:
-    """List the libraries that one sees, in the order in which they were registered."""
+def list_libraries(request: Request, principal: Reader, limit: ListLimit = 100, after: After = None) -> LibraryPage:
+    """List the libraries that one sees page by page, in the order in which they were registered."""
     with context_of(request).reading() as conn:
-        found = library_overviews(conn, principal.library_ids)
+        found, following = library_page(conn, principal.library_ids, limit, after)
     shows_path = principal.may(Permission.LIBRARIES)
-    return [
+    told = [
         LibraryInfo(
             id=one.id,
             name=one.name,
@@ -46,3 +54,4 @@ def list_libraries(request: Request, principal: Reader) -> list[LibraryInfo]:
         )
         for one in found
     ]
+    return LibraryPage(libraries=told, next=following)

@@ -1,14 +1,14 @@
 """Users and the audit log, for admins."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
 from map4_pipeline.api.access import LibraryAdmin, UserAdmin
 from map4_pipeline.api.context import context_of
-from map4_pipeline.api.models import BigId, Id, Strict
+from map4_pipeline.api.models import After, Id, ListLimit, Next, Strict
 from map4_pipeline.api.passwords import hash_password, one_time_password
 from map4_pipeline.api.problems import not_found
 from map4_pipeline.api.routes.auth import note
@@ -40,6 +40,13 @@ class UserInfo(BaseModel):
         names = ("id", "name", "email", "role", "active", "must_change_password", "created_at", "last_seen_at")
         libraries = None if user.libraries is None else sorted(user.libraries)
         return cls(**{name: getattr(user, name) for name in names}, libraries=libraries)
+
+
+class UserPage(BaseModel):
+    """A page of the accounts."""
+
+    users: list[UserInfo]
+    next: Next
 
 
 class NewUser(Strict):
@@ -83,11 +90,19 @@ class AuditInfo(BaseModel):
     address: str | None
 
 
+class AuditPage(BaseModel):
+    """A page of the log of who did what."""
+
+    entries: list[AuditInfo]
+    next: Next
+
+
 @router.get("/users")
-def list_users(request: Request, principal: UserAdmin) -> list[UserInfo]:
-    """List the accounts."""
-    with context_of(request).engine.connect() as conn:
-        return [UserInfo.of(user) for user in accounts.list_users(conn)]
+def list_users(request: Request, principal: UserAdmin, limit: ListLimit = 100, after: After = None) -> UserPage:
+    """List the accounts by name, page by page."""
+    with context_of(request).reading() as conn:
+        found, following = accounts.user_page(conn, limit, after)
+    return UserPage(users=[UserInfo.of(user) for user in found], next=following)
 
 
 @router.post("/users", status_code=201)
@@ -112,7 +127,7 @@ def create_user(request: Request, body: NewUser, principal: UserAdmin) -> MadeUs
 @router.get("/users/{user_id:int}")
 def get_user(request: Request, user_id: Id, principal: UserAdmin, response: Response) -> UserInfo:
     """Show an account. `ETag` changes with every change."""
-    with context_of(request).engine.connect() as conn:
+    with context_of(request).reading() as conn:
         user = accounts.get_user(conn, user_id)
     if user is None:
         raise not_found(f"user {user_id}")
@@ -174,13 +189,9 @@ def delete_user(request: Request, user_id: Id, principal: UserAdmin) -> None:
 
 
 @router.get("/audit")
-def list_audit(
-    request: Request,
-    principal: LibraryAdmin,
-    before: Annotated[BigId | None, Query(description="Id of the last entry seen.")] = None,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-) -> list[AuditInfo]:
-    """List who did what, the newest first."""
-    with context_of(request).engine.connect() as conn:
-        found = audit.entries(conn, before=before, limit=limit)
-    return [AuditInfo(**{name: getattr(entry, name) for name in AuditInfo.model_fields}) for entry in found]
+def list_audit(request: Request, principal: LibraryAdmin, limit: ListLimit = 100, after: After = None) -> AuditPage:
+    """List who did what page by page, the newest first."""
+    with context_of(request).reading() as conn:
+        found, following = audit.audit_page(conn, limit, after)
+    told = [AuditInfo(**{name: getattr(entry, name) for name in AuditInfo.model_fields}) for entry in found]
+    return AuditPage(entries=told, next=following)
