@@ -219,7 +219,7 @@ class Settings(BaseSettings):
         default="",
         description=(
             "Address of a `map4 serve` elsewhere: `map4 search`, `tracks`, `similar`, `compare`, `status`, `queue`, `playlist`, "
-            "`export` and `duplicates` then ask that one (also `--server`)."
+            "`export`, `duplicates` and `library list` then ask that one (also `--server`)."
         ),
     )
     token: SecretStr | None = Field(

@@ -2,8 +2,10 @@
 
 import signal
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -16,20 +18,39 @@ _HELP = """Export the tracks that a query finds; without one, all that are there
 """
 
 
+def deck_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options of files for DJ programs and players; one that asks a server has the same."""
+    options = (
+        click.option("--playlist", help="Only this playlist's tracks, by its name or number (rekordbox, traktor, m3u8)."),
+        click.option(
+            "--path-map",
+            "path_map",
+            multiple=True,
+            metavar="FROM=TO",
+            help="Where the other program finds the files; repeatable.",
+        ),
+        click.option(
+            "--key-notation",
+            "notation",
+            type=click.Choice(["musical", "camelot", "open"]),
+            help="Am, 8A or 1m (rekordbox, traktor).",
+        ),
+        click.option(
+            "--new", "new", is_flag=True, help="Add a playlist of what came since the last such export (m3u8: only that)."
+        ),
+        click.option("--measured", is_flag=True, help="BPM, key and grid as measured, also where an import has the DJ's."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
 @click.command(help=_HELP)
 @click.argument("words", nargs=-1)
 @click.option("--format", "kind", metavar="NAME", help="What to write (--list names them). Default: by the ending of --output.")
 @click.option("--output", type=click.Path(path_type=Path), help="The file. Default: library.* in MAP4_HOME/exports.")
 @click.option("--fields", help="Only these fields, with commas between (csv, json, jsonl, parquet).")
-@click.option("--playlist", help="Only this playlist's tracks, by its name or number (rekordbox, traktor, m3u8).")
-@click.option(
-    "--path-map", "path_map", multiple=True, metavar="FROM=TO", help="Where the other program finds the files; repeatable."
-)
-@click.option(
-    "--key-notation", "notation", type=click.Choice(["musical", "camelot", "open"]), help="Am, 8A or 1m (rekordbox, traktor)."
-)
-@click.option("--new", "new", is_flag=True, help="Add a playlist of what came since the last such export (m3u8: only that).")
-@click.option("--measured", is_flag=True, help="BPM, key and grid as measured, also where an import has the DJ's.")
+@deck_options
 @click.option("--list", "only_list", is_flag=True, help="List formats and fields, and stop.")
 @click.option("--schema", "only_schema", is_flag=True, help="Print the JSON Schema of exported tracks, and stop.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object about the file that was written.")
@@ -68,7 +89,7 @@ def export(
         for field in FIELDS:
             click.echo(f"  {field.name:<18} {field.meaning}")
         return
-    kind = kind or _by_ending(output)
+    kind = kind or format_by_ending(output)
     if kind not in KINDS:
         raise click.UsageError(f"There is no format {kind!r}. Formats: {', '.join(KINDS)}.")
     request = ExportRequest(kind, " ".join(words), path_map=path_map, notation=notation, new=new, measured=measured)
@@ -117,7 +138,7 @@ def _option(name: str) -> str:
     return "--key-notation" if name == "notation" else f"--{name.replace('_', '-')}"
 
 
-def _by_ending(output: Path | None) -> str:
+def format_by_ending(output: Path | None) -> str:
     """Return the format that a file's ending means."""
     from map4_pipeline.store.exports import KINDS
 

@@ -48,9 +48,18 @@ REMOTE = {
         name: ("map4_pipeline.cli.remote.finding", name)
         for name in ("search", "tracks", "similar", "compare", "status", "duplicates")
     },
-    **{name: ("map4_pipeline.cli.remote.asking", name) for name in ("queue", "export", "playlist", "login")},
+    **{name: ("map4_pipeline.cli.remote.asking", name) for name in ("queue", "playlist", "login")},
+    "export": ("map4_pipeline.cli.remote.exporting", "export"),
+    "library": ("map4_pipeline.cli.remote.libraries", "library"),
 }
 _LOGIN = "Get a token of the server that --server names."
+
+
+def local_command(name: str) -> click.Command:
+    """Import a command of the library's own machine."""
+    module, attribute, _ = COMMANDS[name]
+    command: click.Command = getattr(importlib.import_module(module), attribute)
+    return command
 
 
 class LazyGroup(click.Group):

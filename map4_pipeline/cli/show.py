@@ -99,12 +99,12 @@ def library_lines(console: "Console", libraries: Sequence[dict[str, Any]]) -> No
 
 
 def _scan_words(library: dict[str, Any]) -> tuple[str, str]:
-    status, at = library["last_scan_status"], _moment(library["last_scan_at"])
+    status, at = library["last_scan_status"], moment_text(library["last_scan_at"])
     if status is None:
         return "never scanned", "yellow"
     if status == "completed":
         return f"last scan {at}", "none"
-    before = _moment(library["last_completed_at"])
+    before = moment_text(library["last_completed_at"])
     completed = f"; last completed {before}" if before else ""
     if status == "running":
         return f"a scan began {at} and has not ended{completed}", "none"
@@ -112,7 +112,8 @@ def _scan_words(library: dict[str, Any]) -> tuple[str, str]:
     return f"the last scan, {at}, {word}{completed}", "bold red"
 
 
-def _moment(text: str | None) -> str:
+def moment_text(text: str | None) -> str:
+    """Return a moment (ISO 8601) in this machine's time; nothing for None."""
     from datetime import datetime
 
     return "" if text is None else f"{datetime.fromisoformat(text).astimezone():%Y-%m-%d %H:%M}"

@@ -13,6 +13,7 @@ from map4_pipeline.api.app import create_app
 from map4_pipeline.settings import Settings
 from map4_pipeline.store.accounts import create_user
 from map4_pipeline.store.duplicates import rebuild_duplicates
+from map4_pipeline.store.playlists import create_playlist
 from map4_pipeline.store.schema import playlists, tracks
 
 from ..integration.running import chromium
@@ -206,6 +207,49 @@ def test_an_export_is_begun_and_fetched(page: "Page") -> None:
     with page.expect_download() as found:
         page.get_by_role("link", name="Download").click()
     assert "Beta" in found.value.path().read_text()
+
+
+def test_an_export_for_a_dj_program_is_of_a_playlist_with_its_own_places(
+    page: "Page", engine: Engine, shelf: dict[str, int], tmp_path: Path
+) -> None:
+    with engine.begin() as conn:
+        number = create_playlist(conn, "Friday", [shelf["Beta"]]).id
+    enter(page)
+    page.goto("/exports")
+    page.get_by_label("Format").select_option("csv")
+    assert not page.get_by_text("For DJ programs and players").is_visible()
+    page.get_by_text("Only some fields").click()
+    page.get_by_label("bpm", exact=True).check()  # of another format: not sent
+    page.goto(f"/playlists/{number}")
+    page.get_by_role("link", name="Export this playlist").click()
+    page.get_by_label("Format").select_option("rekordbox")
+    assert page.locator("select[name=playlist] option:checked").text_content() == "Friday"
+    page.get_by_label("Keys are written").select_option("camelot")
+    page.get_by_label("Other places of the files").fill(f"{tmp_path}/Music=/Users/anna\n")
+    page.get_by_label("tempo, key and grid as measured").check()
+    shot(page, "export-dj")
+    assert serious(page) == []
+    page.get_by_role("button", name="Export").click()
+    with page.expect_download() as found:
+        page.get_by_role("link", name="Download").click()
+    written = found.value.path().read_text()
+    assert 'Location="file://localhost/Users/anna/1.wav"' in written
+    assert 'Tonality="9A"' in written
+    assert "Alpha" not in written
+
+
+def test_long_lists_lead_on_without_losing_the_place(page: "Page", engine: Engine) -> None:
+    with engine.begin() as conn:
+        for number in range(101):
+            create_playlist(conn, f"List {number:03}")
+    enter(page)
+    page.goto("/playlists")
+    rows = page.locator("#playlists tr")
+    assert rows.count() == 100
+    page.get_by_role("link", name="More").click()
+    page.get_by_role("link", name="List 100").wait_for()
+    assert rows.count() == 101
+    assert not page.get_by_role("link", name="More").is_visible()
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 1280), ("light", 390)])

@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from sqlalchemy import Engine
@@ -72,8 +73,22 @@ def test_a_user_logs_in_and_uses_the_library_from_afar(
     made = json.loads(invoke("playlist", "create", "Friday", "beta", str(ids["Alpha"]), "--json").stdout)
     assert [entry["track"]["title"] for entry in made["entries"]] == ["Beta", "Alpha"]
     assert "Friday" in invoke("playlist", "list").stdout
-    assert "Alpha" in invoke("playlist", "show", str(made["id"])).stdout
-    assert invoke("playlist", "delete", str(made["id"])).exit_code == 0
+    assert "Alpha" in invoke("playlist", "show", "Friday").stdout
+
+    deck = tmp_path / "friday.xml"
+    told = invoke(
+        "export", "--output", str(deck), "--playlist", "Friday", "--path-map", f"{tmp_path}/Music=/Users/anna", "--measured",
+        "--key-notation", "camelot",
+    )  # fmt: skip
+    assert "2 tracks" in told.stdout, told.stderr
+    places = {track.get("Location") for track in ElementTree.parse(deck).iterfind("COLLECTION/TRACK")}
+    assert places == {"file://localhost/Users/anna/0.wav", "file://localhost/Users/anna/1.wav"}
+    new = [invoke("export", "--new", "--output", str(tmp_path / "new.m3u8")).stdout for _ in range(2)]
+    assert [said.partition(": ")[2][:8] for said in new] == ["3 tracks", "0 tracks"]
+    assert "no playlist 'Saturday'" in invoke("export", "--format", "m3u8", "--playlist", "Saturday").stderr
+    assert "for rekordbox and traktor" in invoke("export", "--format", "csv", "--measured").stderr
+
+    assert invoke("playlist", "delete", "Friday").exit_code == 0
     assert invoke("playlist", "show", str(made["id"])).exit_code == 2
 
     target = tmp_path / "out.csv"
@@ -84,6 +99,14 @@ def test_a_user_logs_in_and_uses_the_library_from_afar(
     assert "0 of 1" in invoke("queue", "show", job).stdout
     assert "cancelled" in invoke("queue", "cancel", job).stdout
     assert "nothing to decide" in invoke("duplicates").stdout
+    (seen,) = [json.loads(line) for line in invoke("library", "list", "--json").stdout.splitlines()]
+    assert (seen["id"], seen["name"], seen["tracks"], seen["path"]) == (ids["library"], "Music", 3, None)
+    shown = invoke("library", "list").stdout
+    assert f"{ids['library']}  Music" in shown
+    assert "3 tracks; never scanned" in shown
+    away = invoke("library", "watch", "music", "on")
+    assert (away.exit_code, "own machine" in away.stderr) == (2, True)
+    assert "No such command" in invoke("library", "lift").stderr
 
 
 def test_what_cannot_be_asked_is_told(server: str, invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,12 +13,18 @@ from map4_pipeline.api.pages.rendering import page_router, render
 from map4_pipeline.api.pages.words import FORMATS, codec
 from map4_pipeline.api.routes.duplicates import State, get_duplicates, list_duplicates
 from map4_pipeline.api.routes.export import Format, list_exports
+from map4_pipeline.api.routes.playlists import PlaylistId
 from map4_pipeline.api.routes.stats import TOLERANCE_SECONDS
+from map4_pipeline.reports.fields import FIELDS
+from map4_pipeline.store.exports import KINDS
+from map4_pipeline.store.playlists import find_by_id, playlist_page
 from map4_pipeline.store.reads import read_facets, read_sums
 
 router = page_router()
 _GROUPS = 50
 _EXPORTS = 50
+#: Playlists that the form for an export offers; of others their own page leads to it.
+_PLAYLISTS = 500
 STATES = {"open": "To decide", "keep": "One is kept", "not_duplicates": "No duplicates", "ignore": "Left as they are"}
 
 
@@ -67,14 +73,28 @@ def statistics_page(request: Request, principal: Reader) -> Response:
 
 @router.get("/exports")
 def exports_page(
-    request: Request, principal: Exporter, q: Annotated[str, Query(max_length=2000)] = "", after: After = None
+    request: Request,
+    principal: Exporter,
+    q: Annotated[str, Query(max_length=2000)] = "",
+    playlist: PlaylistId | None = None,
+    after: After = None,
 ) -> Response:
-    """Show one's exports, and the form for the next one."""
+    """Show one's exports, and the form for the next one; with `playlist` for that one."""
     page = list_exports(request, principal, limit=_EXPORTS, after=after)
+    with context_of(request).engine.connect() as conn:
+        lists = playlist_page(conn, _PLAYLISTS)[0]
+        chosen = None if playlist is None else find_by_id(conn, playlist)
+    if chosen is not None and chosen.id not in (one.id for one in lists):
+        lists.insert(0, chosen)
     formats = [one.value for one in Format if one.value != "xlsx"]
+    groups = {
+        "fields": [name for name, kind in KINDS.items() if kind.takes_fields],
+        "decks": [name for name, kind in KINDS.items() if kind.is_deck],
+    }
     return render(
-        request, "exports.html", principal, jobs=page.exports, following=page.next, formats=formats, titles=FORMATS, q=q
-    )
+        request, "exports.html", principal, jobs=page.exports, following=page.next, formats=formats, titles=FORMATS, q=q,
+        playlists=lists, playlist=chosen, fields=FIELDS, groups=groups,
+    )  # fmt: skip
 
 
 def _ascending(counts: Mapping[str, int]) -> dict[str, Any]:

@@ -23,6 +23,7 @@ function typed(field) {
     }
     case "boolean": return field.checked;
     case "list": return [field.value];
+    case "lines": return field.value.split("\n").map((line) => line.trim()).filter(Boolean);
     default: return field.value;
   }
 }
@@ -51,6 +52,11 @@ function meant(form, address, submitter) {
       if (field.checked) body[field.name].push(Number(field.value));
       continue;
     }
+    if (field.dataset.type === "names") { // none chosen: what is meant without a choice
+      body[field.name] ??= null;
+      if (field.checked) (body[field.name] ??= []).push(field.value);
+      continue;
+    }
     if ("path" in field.dataset) { address = address.replace(`{${field.name}}`, encodeURIComponent(field.value)); continue; }
     if ("changed" in form.dataset && field.value === field.defaultValue) continue;
     const value = typed(field);
@@ -59,6 +65,17 @@ function meant(form, address, submitter) {
   }
   if (submitter && submitter.name) body[submitter.name] = submitter.value;
   return [body, address];
+}
+
+// What does not go with what was chosen is neither shown nor sent.
+function choose(select) {
+  for (const part of select.form.querySelectorAll("[data-for]")) part.hidden = !part.dataset.for.split(" ").includes(select.value);
+  for (const field of select.form.elements) if (field !== select) field.disabled = Boolean(field.closest("[hidden]"));
+}
+
+for (const select of document.querySelectorAll("select[data-chooses]")) {
+  select.addEventListener("change", () => choose(select));
+  choose(select);
 }
 
 // ------------------------------------------------------------------ changes

@@ -1,15 +1,14 @@
-"""`map4 --server URL queue | export | playlist | login`: work that the server does, and the token to ask it with."""
+"""`map4 --server URL queue | playlist | login`: work that the server does, and the token to ask it with."""
 
-import os
 import sys
 import time
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 import click
 
 from map4_pipeline.cli.remote.connection import asking, server_of, write_token
-from map4_pipeline.cli.remote.finding import meant
+from map4_pipeline.cli.remote.finding import every_playlist, meant, playlist_number
+from map4_pipeline.cli.remote.group import RemoteGroup
 
 #: How often a job is looked at while somebody waits for it.
 _LOOK_SECONDS = 0.5
@@ -17,7 +16,7 @@ _Scope = Literal["read", "write", "export", "analyze", "metrics", "admin"]
 _SCOPES: tuple[_Scope, ...] = get_args(_Scope)
 
 
-@click.group()
+@click.group(cls=RemoteGroup)
 def queue() -> None:
     """Ask the server to analyse files or folders of its libraries, see how that stands, take it back."""
 
@@ -74,50 +73,7 @@ def _print_batch(job: Any) -> None:
     click.echo(f"{job['id']}  {job['status']:<9}  {job['done']} of {job['total']} done{failed}")
 
 
-@click.command()
-@click.argument("words", nargs=-1)
-@click.option("--format", "kind", default="csv", show_default=True, help="csv, json, jsonl, parquet, xlsx, pdf, rekordbox, ...")
-@click.option(
-    "--output", type=click.Path(path_type=Path, dir_okay=False), help="The file. Default: as the server names it, here."
-)
-@click.option("--fields", help="Only these fields, with commas between (csv, json, jsonl, parquet).")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object about the file that was written.")
-@click.pass_context
-def export(ctx: click.Context, words: tuple[str, ...], kind: Any, output: Path | None, fields: str | None, as_json: bool) -> None:
-    """Let the server export the tracks that a query finds, and download the file."""
-    from map4_pipeline.cli import lines
-
-    with asking(ctx) as client:
-        job = client.create_export(kind, {"query": " ".join(words), "fields": fields.split(",") if fields else None})
-        try:
-            while job["status"] in ("pending", "running"):
-                time.sleep(_LOOK_SECONDS)
-                job = client.get_export(job["id"])
-        except KeyboardInterrupt:
-            client.cancel_export(job["id"])
-            raise
-        if job["status"] != "completed":
-            raise click.UsageError(f"The export {job['status']}: {job['error'] or 'no reason was given'}")
-        part = Path(f"{output or Path(job['id'])}.part")
-        try:
-            with part.open("wb") as file:
-                named = client.get_export_file(job["id"], to=file)
-            # Only the last part of what the server says: it must not choose a folder here.
-            target = output or Path(os.path.basename(named or "") or f"map4-{job['id']}")
-            part.replace(target)
-        except OSError as error:
-            raise click.UsageError(f"{output or part} cannot be written ({error.strerror}).") from None
-        finally:
-            part.unlink(missing_ok=True)
-    if as_json:
-        lines.write_json(
-            {"path": str(target), "format": job["format"], "tracks": job["done"], "size_bytes": target.stat().st_size}
-        )
-    else:
-        click.echo(f"{target}: {job['done']:,} tracks, {target.stat().st_size:,} bytes")
-
-
-@click.group()
+@click.group(cls=RemoteGroup)
 def playlist() -> None:
     """List, show, make and delete playlists; let the server build sets."""
 
@@ -132,11 +88,7 @@ def list_(ctx: click.Context, as_json: bool) -> None:
     from map4_pipeline.cli.tables import length
 
     with asking(ctx) as client:
-        page = client.list_playlists(limit=1000)
-        found = page["playlists"]
-        while page["next"] is not None:
-            page = client.list_playlists(limit=1000, after=page["next"])
-            found += page["playlists"]
+        found = every_playlist(client)
     for one in found:
         if as_json:
             lines.write_json(one)
@@ -145,13 +97,13 @@ def list_(ctx: click.Context, as_json: bool) -> None:
 
 
 @playlist.command("show")
-@click.argument("playlist", type=int)
+@click.argument("playlist")
 @click.option("--json", "as_json", is_flag=True, help="The server's answer.")
 @click.pass_context
-def show_playlist(ctx: click.Context, playlist: int, as_json: bool) -> None:
-    """Show a playlist, by its number."""
+def show_playlist(ctx: click.Context, playlist: str, as_json: bool) -> None:
+    """Show a playlist, by its name or number."""
     with asking(ctx) as client:
-        _print_playlist(client.get_playlist(playlist), as_json)
+        _print_playlist(client.get_playlist(playlist_number(client, playlist)), as_json)
 
 
 @playlist.command()
@@ -191,12 +143,12 @@ def build(
 
 
 @playlist.command()
-@click.argument("playlist", type=int)
+@click.argument("playlist")
 @click.pass_context
-def delete(ctx: click.Context, playlist: int) -> None:
-    """Delete a playlist, by its number. No track is touched."""
+def delete(ctx: click.Context, playlist: str) -> None:
+    """Delete a playlist, by its name or number. No track is touched."""
     with asking(ctx) as client:
-        client.delete_playlist(playlist)
+        client.delete_playlist(playlist_number(client, playlist))
 
 
 def _print_playlist(found: Any, as_json: bool) -> None:

@@ -226,6 +226,29 @@ def meant(client: Any, name: str) -> dict[str, Any]:
     raise click.UsageError(f"'{name}' means several tracks; name one by its id:\n{several}")
 
 
+def playlist_number(client: Any, said: str) -> int:
+    """Return the number of the playlist that a user means: by its name, or by its number where none is called so."""
+    found = [one["id"] for one in every_playlist(client) if one["name"] == said.strip()]
+    if len(found) == 1:
+        return int(found[0])
+    if found:
+        numbers = ", ".join(map(str, sorted(found)))
+        raise click.UsageError(f"{len(found)} playlists are called '{said}'. Name one by its number: {numbers}.")
+    if said.isascii() and said.isdigit():
+        return int(said)
+    raise click.UsageError(f"There is no playlist '{said}'. `map4 playlist list` shows all.")
+
+
+def every_playlist(client: Any) -> list[Any]:
+    """Return all playlists of the server."""
+    page = client.list_playlists(limit=1000)
+    found: list[Any] = list(page["playlists"])
+    while page["next"] is not None:
+        page = client.list_playlists(limit=1000, after=page["next"])
+        found += page["playlists"]
+    return found
+
+
 def _account(client: Any) -> dict[str, Any] | None:
     """Return whose token it is; a named token may not look after accounts, so it does not say."""
     from map4_pipeline.client import ProblemError
