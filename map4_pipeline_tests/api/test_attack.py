@@ -20,8 +20,9 @@ from .test_pages import furnish
 
 
 @pytest.fixture
-def app(settings: Settings, engine: Engine, tmp_path: Path) -> FastAPI:
-    """The application with a cache, and a user who may ask as often as he likes."""
+def app(settings: Settings, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FastAPI:
+    """The application with a cache, in which everybody may ask as often as he likes."""
+    monkeypatch.setattr("map4_pipeline.api.app.ANONYMOUS_PER_MINUTE", 1_000_000)
     furnish(engine, tmp_path / "Music")
     configured = settings.model_copy(update={"redis_url": None, "rate_per_minute": 1_000_000})
     return create_app(configured, engine, redis_url(configured))
