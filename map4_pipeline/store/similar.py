@@ -352,7 +352,7 @@ def _all_fitting(conn: Connection, query: Query) -> "NDArray[np.int64]":
     fits = all_of(conditions(query))
     joined = f"SELECT string_agg(CAST({TABLE}.track_id AS text), ',') FROM {TABLE} WHERE {fits.text} AND {TABLE}.listed"
     found = conn.exec_driver_sql(joined, fits.values).scalar()
-    return np.array(found.split(","), dtype=np.int64) if found else np.empty(0, np.int64)
+    return np.fromstring(found or "", dtype=np.int64, sep=",")
 
 
 def _number(generation: str) -> int:
