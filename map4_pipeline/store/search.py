@@ -32,7 +32,7 @@ from map4_pipeline.store.search_terms import conditions as search_conditions
 VISITED = (1_000, 10_000)
 #: A walk begins with this part of that. What it finds there says how far a page is: it goes on so far and half as far again, to
 #: so many times the whole at most.
-_BEGINNING, _MARGIN, _LONG = 3, 1.5, 3.0
+_BEGINNING, _MARGIN, _LONG = 8, 1.5, 2.0
 #: From this size of a library on the planner is asked how many rows the other way reads, which takes a millisecond: a walk goes
 #: on to as many, or so many times the whole; and where they are very many, the whole is looked at before a walk is given up.
 ASKED = 300_000
