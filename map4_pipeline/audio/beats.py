@@ -7,6 +7,7 @@ for a whole stretch, by what sounds at the candidates and between them, with wei
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -71,7 +72,7 @@ def band_flux(mel: "NDArray[np.float32]") -> "NDArray[np.float32]":
     Half-wave rectified flux over two frames of the compressed power, as in `rhythm.onset_strength`, group by group. Each value is
     the largest of three frames, so that a beat between two frames, or played a little off, is seen whole.
     """
-    power = np.add.reduceat(mel, GROUPS, axis=1)
+    power = mel @ _group_sums(mel.shape[1])
     scale = (_COMPRESSION / (power.mean(axis=0, dtype=np.float64) + 1e-20)).astype(np.float32)
     flux = np.zeros_like(power)
     for start in range(0, len(power), _CHUNK):
@@ -81,6 +82,13 @@ def band_flux(mel: "NDArray[np.float32]") -> "NDArray[np.float32]":
         flux[begin + 1 : begin + 1 + len(rise)] = np.maximum(rise, 0)
     flux /= flux.mean(axis=0, dtype=np.float64).astype(np.float32) + np.float32(1e-6)
     return largest_of_three(flux)
+
+
+@lru_cache(maxsize=1)
+def _group_sums(bands: int) -> "NDArray[np.float32]":
+    """Return the matrix that adds up the bands of each group, shape (bands, 7)."""
+    group = np.searchsorted(GROUPS, np.arange(bands), side="right") - 1
+    return np.eye(len(GROUPS), dtype=np.float32)[group]
 
 
 def largest_of_three(series: "NDArray[np.float32]") -> "NDArray[np.float32]":
@@ -128,7 +136,7 @@ def track_beats(
         certainty += probability * len(times)
     times = np.concatenate(found)
     certainty /= max(1, len(times))
-    power = mel.sum(axis=1)
+    power = mel @ np.ones(mel.shape[1], np.float32)
     times += LATENCY
     heard = np.flatnonzero(power > _INAUDIBLE * power.max(initial=0.0)) / RHYTHM_FPS
     if len(heard):

@@ -115,8 +115,9 @@ class SoundFileStream:
         nothing_yet = True
         while True:
             try:
+                block = np.empty((BLOCK_FRAMES, self.channels), np.float32)
                 with self._quiet():
-                    block = self._file.read(BLOCK_FRAMES, dtype="float32", always_2d=True)
+                    block = block[: self._file.buffer_read_into(block, "float32")]
             except (soundfile.LibsndfileError, RuntimeError) as error:
                 raise AudioError("damaged", f"The audio cannot be decoded to its end: {_reason(error)}.") from None
             if not len(block):

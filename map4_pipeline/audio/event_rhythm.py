@@ -7,7 +7,7 @@ import numpy as np
 import scipy.fft
 
 from map4_pipeline.audio.events import EVENTS
-from map4_pipeline.audio.spectra import RHYTHM_FPS, frame_view
+from map4_pipeline.audio.spectra import RHYTHM_FPS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -17,6 +17,8 @@ _FPS = RHYTHM_FPS / 2
 #: Window, seconds; windows overlap by half. Transform length, at least twice a window.
 _WINDOW = 12.0
 _SIZE = 2048
+#: Windows transformed together: bounds the memory for mixes of hours.
+_WINDOWS_AT_ONCE = 64
 #: Instruments that are followed from one to the other.
 PAIRS = tuple(
     (first, second)
@@ -75,20 +77,21 @@ def event_rhythm(events: "NDArray[np.float32]") -> EventRhythm:
     length = min(steps, int(_WINDOW * _FPS))
     window = np.hanning(length).astype(np.float32)
     first, second = (np.array([EVENTS.index(pair[k]) for pair in PAIRS]) for k in (0, 1))
-    columns = [frame_view(np.ascontiguousarray(column), length, max(1, length // 2)) for column in halved.T]
-    own = np.zeros((len(EVENTS), _SIZE // 2 + 1))
-    pairs = np.zeros((len(PAIRS), _SIZE // 2 + 1))
-    for k in range(len(columns[0])):
-        piece = np.stack([column[k] for column in columns])
-        piece = (piece - piece.mean(axis=1, keepdims=True)) * window
-        spectrum = scipy.fft.rfft(piece, _SIZE, axis=1)
-        real, imaginary = spectrum.real, spectrum.imag
-        own += real**2 + imaginary**2
-        # The real part is what both directions have in common.
-        pairs += real[first] * real[second] + imaginary[first] * imaginary[second]
+    series = np.ascontiguousarray(halved.T)
+    windows = np.lib.stride_tricks.sliding_window_view(series, length, axis=1)[:, :: max(1, length // 2)]
+    count = windows.shape[1]
+    products = np.zeros((_SIZE // 2 + 1, len(EVENTS), len(EVENTS)))
+    for begin in range(0, count, _WINDOWS_AT_ONCE):
+        piece = windows[:, begin : begin + _WINDOWS_AT_ONCE]
+        piece = (piece - piece.mean(axis=2, keepdims=True)) * window
+        spectrum = scipy.fft.rfft(piece, _SIZE, axis=2)
+        # What both directions have in common is the real part of a product: real by real and imaginary by imaginary.
+        parts = np.concatenate([spectrum.real, spectrum.imag], axis=1).transpose(2, 0, 1).copy()
+        products += parts @ parts.transpose(0, 2, 1)
+    own, pairs = np.diagonal(products, axis1=1, axis2=2).T, products[:, first, second].T
     # An autocorrelation shrinks with the lag because less overlaps; far out, undoing that would only raise noise.
     overlap = np.maximum(1 - np.arange(length) / length, 0.2)
-    scale = len(columns[0]) * float((window**2).sum(dtype=np.float64)) * overlap
+    scale = count * float((window**2).sum(dtype=np.float64)) * overlap
     total = scipy.fft.irfft(own, axis=1)[:, :length] / scale
     strength = total[:, :1] + _FLOOR[:, None]
     between = scipy.fft.irfft(pairs, axis=1)[:, :length] / scale

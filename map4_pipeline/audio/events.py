@@ -80,12 +80,14 @@ def changes(log: "NDArray[np.float32]", count: int) -> "NDArray[np.float32]":
     if length < 4 * _SPAN:
         return out
     distances = np.zeros((2, length))
+    compared = np.zeros((log.shape[1], 2), np.float32)
+    compared[:_PITCHED, 0] = compared[:_DEEP, 1] = 1.0
     for start in range(0, length - 2 * _SPAN + 1, _CHUNK):
         piece = log[start : start + _CHUNK + 2 * _SPAN - 1]
-        mean = np.lib.stride_tricks.sliding_window_view(piece, _SPAN, axis=0).mean(axis=-1)
+        mean = sum((piece[k : len(piece) - _SPAN + 1 + k] for k in range(1, _SPAN)), piece[: len(piece) - _SPAN + 1])
+        mean = mean / np.float32(_SPAN)
         square = (mean[_SPAN:] - mean[:-_SPAN]) ** 2
-        for distance, bands in zip(distances, (_PITCHED, _DEEP), strict=True):
-            distance[start + _SPAN : start + _SPAN + len(square)] = np.sqrt(square[:, :bands].sum(axis=1))
+        distances[:, start + _SPAN : start + _SPAN + len(square)] = np.sqrt(square @ compared).T
     where = np.arange(count) / DECIMATION
     for column, distance in enumerate(distances):
         usual = np.convolve(distance, np.full(_NEAR, 1 / _NEAR), "same") if length >= _NEAR else distance.mean()

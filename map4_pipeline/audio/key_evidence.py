@@ -69,8 +69,10 @@ def timbre_frames(spectra: Spectra) -> "NDArray[np.float32]":
     Four mel bands each, so that another chord on the same instruments changes little.
     """
     step = TONAL_HOP // RHYTHM_HOP
-    mel = spectra.mel[: spectra.tonal_frames * step]
-    mean = mel.reshape(spectra.tonal_frames, step, -1, _TIMBRE_BANDS).mean(axis=(1, 3))
+    bands = spectra.mel.shape[1]
+    wide = np.repeat(np.eye(bands // _TIMBRE_BANDS, dtype=np.float32), _TIMBRE_BANDS, axis=0)
+    sums = (spectra.mel[: spectra.tonal_frames * step] @ wide).reshape(spectra.tonal_frames, step, -1).sum(axis=1)
+    mean = sums / np.float32(_TIMBRE_BANDS * step)
     return np.asarray(np.log(mean + np.float32(1e-6 * float(mean.mean()) + 1e-12)))
 
 

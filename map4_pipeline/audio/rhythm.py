@@ -1,6 +1,7 @@
 """Onset envelopes: what tempo, beats and the rhythmic descriptors are measured from."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -46,9 +47,11 @@ def onset_strength(mel: "NDArray[np.float32]") -> Onsets:
     Flux over two frames (23 ms), so that the rise of a note that starts between frames is seen whole. Source: Boeck & Widmer 2013
     (log-filtered flux), with the compression scaled to the track's mean power so that the level does not matter.
     """
-    scale = np.float32(_COMPRESSION / (float(mel.mean(dtype=np.float64)) + 1e-20))
+    mean = float((mel @ np.ones(mel.shape[1], np.float32)).mean(dtype=np.float64)) / mel.shape[1]
+    scale = np.float32(_COMPRESSION / (mean + 1e-20))
     count = len(mel)
-    full, low, high = (np.zeros(count, np.float32) for _ in range(3))
+    strength = np.zeros((3, count), np.float32)
+    means = _band_means(mel.shape[1])
     events = np.zeros((count, len(EVENTS)), np.float32)
     coarse = np.zeros((count // DECIMATION, _FOLLOWED.stop), np.float32)
     for start in range(0, count, _CHUNK):
@@ -67,12 +70,19 @@ def onset_strength(mel: "NDArray[np.float32]") -> Onsets:
         flux = log[2:] - log[:-2]
         np.maximum(flux, 0, out=flux)
         # The difference of frames k+1 and k-1 is the rise at k.
-        target = slice(begin + 1, begin + 1 + len(flux))
-        full[target] = flux.mean(axis=1)
-        low[target] = flux[:, LOW_BANDS].mean(axis=1)
-        high[target] = flux[:, HIGH_BANDS].mean(axis=1)
+        strength[:, begin + 1 : begin + 1 + len(flux)] = (flux @ means).T
     events[:, STRUCK:] = changes(coarse, count)
+    full, low, high = strength
     return Onsets(full, low, high, events)
+
+
+@lru_cache(maxsize=1)
+def _band_means(bands: int) -> "NDArray[np.float32]":
+    """Return the matrix that averages all, the low and the high bands, shape (bands, 3): a product takes a tenth of the time."""
+    matrix = np.zeros((bands, 3), np.float32)
+    for column, chosen in enumerate((slice(0, bands), LOW_BANDS, HIGH_BANDS)):
+        matrix[chosen, column] = 1 / len(range(*chosen.indices(bands)))
+    return matrix
 
 
 def compressed(power: "NDArray[np.float32]", scale: "NDArray[np.float32] | np.float32") -> "NDArray[np.float32]":

@@ -34,7 +34,7 @@ class Tempogram:
     autocorrelation : ndarray, shape (lags,)
         Mean over the windows, a lag a rhythm frame, 1 at lag 0.
     magnitude : ndarray, shape (bins,)
-        Mean magnitude spectrum of the envelope, each window's largest value 1.
+        Mean magnitude spectrum of the envelope up to four times the fastest tempo, each window's largest value 1.
     bin_bpm : float
         BPM a bin of `magnitude`.
     """
@@ -60,10 +60,20 @@ def _largest_near(values: "NDArray[np.float64]", position: float) -> float:
 
 def interpolate(matrix: "NDArray[np.float32]", position: "NDArray[np.float64]") -> "NDArray[np.float32]":
     """Return rows of `matrix` interpolated linearly at fractional columns, clipped to the last one."""
-    position = np.minimum(position, matrix.shape[1] - 2)
+    return _between_rows(matrix.T, position).T
+
+
+def _between_rows(table: "NDArray[np.float32]", position: "NDArray[np.float64]") -> "NDArray[np.float32]":
+    """Return `table` interpolated linearly at fractional rows, clipped to the last one."""
+    position = np.minimum(position, len(table) - 2)
     index = position.astype(int)
-    part = (position - index).astype(np.float32)
-    return np.asarray(matrix[:, index] * (1 - part) + matrix[:, index + 1] * part)
+    part = (position - index).astype(np.float32)[:, None]
+    found = table.take(index, axis=0)
+    found *= 1 - part
+    following = table.take(index + 1, axis=0)
+    following *= part
+    found += following
+    return np.asarray(found)
 
 
 def tempogram(envelope: "NDArray[np.float32]") -> Tempogram:
@@ -80,19 +90,25 @@ def tempogram(envelope: "NDArray[np.float32]") -> Tempogram:
     size = 1 << math.ceil(math.log2(2 * length)) + 1
     bins = GRID / 60 * size / RHYTHM_FPS
     lags = 60 / GRID * RHYTHM_FPS
+    used = min(size // 2 + 1, math.ceil(1.02 * 4 * float(bins[-1])) + 3)
     score = np.empty((len(frames), len(GRID)), np.float32)
-    total_auto, total_magnitude = np.zeros(length), np.zeros(size // 2 + 1)
+    total_auto, total_magnitude = np.zeros(length), np.zeros(used)
     for begin in range(0, len(frames), _WINDOWS_AT_ONCE):
         piece = frames[begin : begin + _WINDOWS_AT_ONCE] * window
         piece -= piece.mean(axis=1, keepdims=True)
-        magnitude = np.abs(scipy.fft.rfft(piece, size, axis=1))
-        auto = scipy.fft.irfft(magnitude**2, axis=1)[:, :length]
+        spectrum = scipy.fft.rfft(piece, size, axis=1)
+        power = spectrum.real**2
+        power += spectrum.imag**2
+        auto = scipy.fft.irfft(power, axis=1)[:, :length]
         auto /= auto[:, :1] + np.float32(1e-9)
         auto /= bias
-        magnitude /= magnitude.max(axis=1, keepdims=True) + np.float32(1e-9)
+        magnitude = np.sqrt(power[:, :used])
+        magnitude /= np.sqrt(power.max(axis=1, keepdims=True)) + np.float32(1e-9)
         total_auto += auto.sum(axis=0, dtype=np.float64)
         total_magnitude += magnitude.sum(axis=0, dtype=np.float64)
-        comb = sum(weight * np.maximum(interpolate(auto, lags * k), 0) for k, weight in _LAG_COMB)
-        rates = sum(weight * interpolate(magnitude, bins * k) for k, weight in _RATE_COMB)
-        score[begin : begin + len(piece)] = np.asarray(comb * rates)
+        # A window a column: what is taken for one tempo then lies in a row.
+        auto, magnitude = np.ascontiguousarray(auto.T), np.ascontiguousarray(magnitude.T)
+        comb = sum(weight * np.maximum(_between_rows(auto, lags * k), 0) for k, weight in _LAG_COMB)
+        rates = sum(weight * _between_rows(magnitude, bins * k) for k, weight in _RATE_COMB)
+        score[begin : begin + len(piece)] = np.asarray(comb * rates).T
     return Tempogram(score, total_auto / len(frames), total_magnitude / len(frames), 60 * RHYTHM_FPS / size)

@@ -77,8 +77,10 @@ def estimate_tuning(frequency: "NDArray[np.float32]", weight: "NDArray[np.float3
 
     Direction and length of the circular mean of the peaks' distances to their notes (Dressler & Streich 2007).
     """
-    angle = 2 * np.pi * 12 * np.log2(frequency.astype(np.float64) / 440)
-    x, y = float((weight * np.cos(angle)).sum()), float((weight * np.sin(angle)).sum())
+    note = 12 * np.log2(frequency.astype(np.float64) / 440)
+    # Near 0 single precision is exact enough, and its sine takes a tenth of the time.
+    angle = (2 * np.pi * (note - np.round(note))).astype(np.float32)
+    x, y = (float((weight * part(angle)).sum(dtype=np.float64)) for part in (np.cos, np.sin))
     return float(np.arctan2(y, x) / (2 * np.pi)), float(np.hypot(x, y) / (float(weight.sum()) + 1e-12))
 
 
@@ -94,11 +96,15 @@ def chroma_frames(spectra: Spectra, tuning: float) -> "NDArray[np.float32]":
     pitch = 69 + 12 * np.log2(frequency.astype(np.float64) / 440) - tuning
     count = spectra.tonal_frames
     total = np.zeros(count * 12)
+    first = frame.astype(np.float64) * 12
     for partial in range(1, _PARTIALS + 1):
         note = pitch - 12 * np.log2(partial)
         nearest = np.round(note)
-        vote = weight * np.cos((note - nearest) * np.pi) ** 2 * _DECAY ** (partial - 1)
-        total += np.bincount(frame * 12 + nearest.astype(np.int64) % 12, vote, count * 12)
+        # Near 0 single precision is exact enough, and its cosine takes a tenth of the time.
+        off = ((note - nearest) * np.pi).astype(np.float32)
+        vote = weight * (np.cos(off) ** 2 * np.float32(_DECAY ** (partial - 1)))
+        place = first + (nearest - 12 * np.floor(nearest / 12))
+        total += np.bincount(place.astype(np.intp), vote, count * 12)
     frames = total.reshape(count, 12)
     return np.asarray(frames / (frames.max(axis=1, keepdims=True) + 1e-9), dtype=np.float32)
 

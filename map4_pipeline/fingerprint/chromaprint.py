@@ -4,8 +4,8 @@ Lukas Lalinsky, "How does Chromaprint work?" (2011), after Ke, Hoiem & Sukthanka
 short frames is an image, 12 pixels high; sixteen box filters slide over it, each answer is quantised to two bits, 32 bits an
 item. The filters and thresholds are the parameters of its algorithm 1, which AcoustID uses: they are part of the format.
 
-Chromaprint resamples to 11,025 Hz and takes 4096 samples a frame, 1365 apart. The same frames at 22,050 Hz are 8192 samples,
-2730 apart, with the same distance between bins: no resampling is needed.
+Chromaprint resamples to 11,025 Hz and takes 4096 samples a frame, 1365 apart. From 22,050 Hz that is every second sample,
+behind a filter that is flat up to the highest note.
 """
 
 from functools import lru_cache
@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy.fft
 
+from map4_pipeline.audio.decimation import ROW, decimated
+from map4_pipeline.audio.spectra import frame_view
 from map4_pipeline.fingerprint.codec import encode
 
 if TYPE_CHECKING:
@@ -22,7 +24,9 @@ if TYPE_CHECKING:
 #: Shorter audio has no fingerprint worth the name: one item covers 2.6 s.
 MIN_SECONDS = 3.0
 SAMPLE_RATE = 22050
-FRAME, HOP = 8192, 2730
+_RATE, _FRAME, _HOP = 11025, 4096, 1365
+#: Samples that the filter sees to each side, and frames that are computed at once.
+_REACH, _AT_ONCE = 18, 32
 _LOW_HZ, _HIGH_HZ = 28.0, 3520.0
 #: Smoothing of the chroma over five frames.
 _SMOOTH = (0.25, 0.75, 1.0, 0.75, 0.25)
@@ -70,31 +74,40 @@ def chromaprint_items(signal: "NDArray[np.float32]") -> "NDArray[np.uint32] | No
 
 
 @lru_cache(maxsize=1)
-def _tables() -> "tuple[NDArray[np.float32], int, int, NDArray[np.float64]]":
-    """Return (window, first bin, end bin, matrix of ones where a bin belongs to a pitch class)."""
-    window = 0.54 - 0.46 * np.cos(2 * np.pi * np.arange(FRAME) / (FRAME - 1))
-    width = SAMPLE_RATE / FRAME
+def _tables() -> "tuple[NDArray[np.float32], int, int, NDArray[np.float32]]":
+    """Return (window, first bin, end bin, matrix of ones where a bin belongs to a pitch class).
+
+    A bin's power is the sum of the squares of its real and imaginary part; the matrix has a row for each.
+    """
+    window = 0.54 - 0.46 * np.cos(2 * np.pi * np.arange(_FRAME) / (_FRAME - 1))
+    width = _RATE / _FRAME
     first, end = max(1, round(_LOW_HZ / width)), round(_HIGH_HZ / width)
     octave = np.log2(np.arange(first, end) * width / 27.5)
     note = (12 * (octave - np.floor(octave))).astype(np.intp)
-    return window.astype(np.float32), first, end, np.eye(12)[note]
+    return window.astype(np.float32), first, end, np.repeat(np.eye(12, dtype=np.float32)[note], 2, axis=0)
 
 
 def _chroma(signal: "NDArray[np.float32]") -> "NDArray[np.float64]":
     """Return the energy of each pitch class (from A up), shape (frames, 12)."""
     window, first, end, classes = _tables()
-    count = (len(signal) - FRAME) // HOP + 1
+    count = (len(signal) // 2 - _FRAME) // _HOP + 1
     signal = np.ascontiguousarray(signal)
-    step = signal.strides[0]
-    frames = np.lib.stride_tricks.as_strided(signal, (count, FRAME), (step * HOP, step), writeable=False)
+    # Samples are doubled by the filter: the window takes that back.
+    window = window * np.float32(0.5)
     chroma = np.empty((count, 12))
     # As many at once as stay in the cache.
-    for begin in range(0, count, 16):
-        spectrum = scipy.fft.rfft(frames[begin : begin + 16] * window, axis=1, overwrite_x=True)[:, first:end]
-        power = spectrum.real**2 + spectrum.imag**2
-        chroma[begin : begin + 16] = power.astype(np.float64) @ classes
-    # Frames are twice as long as Chromaprint's: four times its energy.
-    return chroma / 4
+    for begin in range(0, count, _AT_ONCE):
+        some = min(_AT_ONCE, count - begin)
+        length = -(-(_FRAME + (some - 1) * _HOP) // ROW) * ROW
+        start = 2 * _HOP * begin - _REACH
+        samples = signal[max(0, start) : start + 2 * (length + ROW)]
+        if start < 0:
+            samples = np.concatenate([np.zeros(-start, np.float32), samples])
+        frames = frame_view(decimated(samples, 2, _REACH, length), _FRAME, _HOP)[:some]
+        spectrum = scipy.fft.rfft(frames * window, axis=1, overwrite_x=True)
+        squares = spectrum.view(np.float32)[:, 2 * first : 2 * end] ** 2
+        chroma[begin : begin + some] = squares @ classes
+    return chroma
 
 
 def _smooth(chroma: "NDArray[np.float64]") -> "NDArray[np.float64]":
