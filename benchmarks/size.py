@@ -38,6 +38,7 @@ class Answers:
 
     payloads: ClassVar[list[dict[str, Any]]] = []
     asked = 0
+    closed = False
 
     def __init__(self, workers: int, *_: Any, **__: Any) -> None:
         self.workers = workers
