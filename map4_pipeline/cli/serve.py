@@ -1,5 +1,6 @@
 """`map4 serve`: the REST API and the web page."""
 
+import atexit
 import contextlib
 import gc
 import logging
@@ -30,6 +31,8 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 THREADS = 24
 #: Connections that a process may hold beside: who asks is looked up on one that is given back at once, exports have one.
 _SPARE = 8
+#: A server that is stopped while it still reads ahead waits so long for the step in hand.
+_WARM_UP_SECONDS = 20.0
 #: A connection that was used so short a time ago is not asked whether it still is one: that is a round trip for every request.
 _TRUSTED_SECONDS = 2.0
 
@@ -142,15 +145,27 @@ def make_app() -> "FastAPI":
     engine = make_engine(resolve_url(configured), trusted_seconds=_TRUSTED_SECONDS, **options)
     app = create_app(configured, engine, redis_url(configured), threads=threads, tls=configured.tls_certificate is not None)
 
+    ended = threading.Event()
+
     def ahead() -> None:
         # 100,000 tracks take seconds to read and to count: now, and not when the first user asks.
         warm_up(engine)
+        if ended.is_set():
+            return
         count_ahead(engine, app.state.context.cache, TOLERANCE_SECONDS)
         # What is there now stays: looking through it for what could be thrown away would hold up every request for a moment.
         gc.collect()
         gc.freeze()
 
-    threading.Thread(target=ahead, name="warm-up", daemon=True).start()
+    thread = threading.Thread(target=ahead, name="warm-up", daemon=True)
+
+    def end() -> None:
+        # A thread that imports or computes while the interpreter ends makes it abort (exit code 134).
+        ended.set()
+        thread.join(_WARM_UP_SECONDS)
+
+    thread.start()
+    atexit.register(end)
     return app
 
 
