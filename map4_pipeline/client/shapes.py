@@ -249,6 +249,8 @@ class ExportJob(TypedDict):
     format: str
     status: Literal["pending", "running", "completed", "failed", "cancelled"]
     query: str
+    playlist: int | None
+    new: bool
     done: int
     total: int
     size_bytes: int | None

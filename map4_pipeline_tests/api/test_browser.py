@@ -14,7 +14,7 @@ from map4_pipeline.settings import Settings
 from map4_pipeline.store.accounts import create_user
 from map4_pipeline.store.duplicates import rebuild_duplicates
 from map4_pipeline.store.playlists import create_playlist
-from map4_pipeline.store.schema import playlists, tracks
+from map4_pipeline.store.schema import api_tokens, playlists, tracks
 
 from ..integration.running import chromium
 from .conftest import PASSWORD, served
@@ -236,6 +236,18 @@ def test_an_export_for_a_dj_program_is_of_a_playlist_with_its_own_places(
     assert 'Location="file://localhost/Users/anna/1.wav"' in written
     assert 'Tonality="9A"' in written
     assert "Alpha" not in written
+
+
+def test_a_token_is_made_with_the_scopes_that_are_ticked(page: "Page", engine: Engine) -> None:
+    enter(page)
+    page.goto("/account")
+    assert not page.get_by_label("admin", exact=True).is_visible()
+    page.get_by_label("Name").fill("backup script")
+    page.get_by_label("export", exact=True).check()
+    page.get_by_role("button", name="Make a token").click()
+    page.get_by_text("shown this once").wait_for()
+    with engine.connect() as conn:
+        assert sorted(conn.scalar(select(api_tokens.c.scopes)) or ()) == ["export", "read"]
 
 
 def test_long_lists_lead_on_without_losing_the_place(page: "Page", engine: Engine) -> None:

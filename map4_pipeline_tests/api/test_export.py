@@ -157,7 +157,8 @@ def test_a_playlist_is_exported_as_far_as_a_user_sees_it(
     number = root.post("/api/playlists", json={"name": "Friday", "tracks": ids}).json()["id"]
     for client, expected in ((root, ["Two/a.mp3", "One/a.mp3"]), (ben, ["One/a.mp3"])):
         job = ended(client, client.post("/api/export/m3u8", json={"playlist": number}).json())
-        assert (job["status"], job["total"]) == ("completed", len(expected)), job
+        assert (job["status"], job["total"], job["playlist"]) == ("completed", len(expected), number), job
+        assert '<td data-label="Tracks">Friday</td>' in client.get("/exports").text
         lines = client.get(job["file"]).text.splitlines()
         assert [line for line in lines if not line.startswith("#")] == [f"{tmp_path}/{name}" for name in expected]
     # The playlist goes while its export waits: that is told.

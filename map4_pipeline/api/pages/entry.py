@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import Form, Request
 from starlette.responses import RedirectResponse, Response
 
-from map4_pipeline.api.access import PUBLIC, Oneself
+from map4_pipeline.api.access import PUBLIC, SCOPES, Oneself, Permission, Principal
 from map4_pipeline.api.context import context_of
 from map4_pipeline.api.federation import Provider
 from map4_pipeline.api.identity import identify, refuse_foreign
@@ -56,6 +56,13 @@ def log_in(
     return answer
 
 
+def _is_useful(scope: str, principal: Principal) -> bool:
+    """Return whether a token of this scope could do what a token without it could not."""
+    if scope == "admin":
+        return principal.may(Permission.USERS)
+    return bool(SCOPES[scope] & principal.permissions)
+
+
 def _elsewhere(request: Request) -> list[Provider]:
     return list(context_of(request).federation.providers.values())
 
@@ -83,6 +90,7 @@ def account_page(request: Request, principal: Oneself, after: After = None, toke
         following=following,
         tokens=named,
         more_tokens=more_tokens,
+        scopes=[scope for scope in SCOPES if _is_useful(scope, principal)],
         identities=identities,
         elsewhere=_elsewhere(request),
         titles={one.key: one.title for one in _elsewhere(request)},

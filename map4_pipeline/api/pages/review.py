@@ -93,7 +93,7 @@ def exports_page(
     }
     return render(
         request, "exports.html", principal, jobs=page.exports, following=page.next, formats=formats, titles=FORMATS, q=q,
-        playlists=lists, playlist=chosen, fields=FIELDS, groups=groups,
+        playlists=lists, names={one.id: one.name for one in lists}, playlist=chosen, fields=FIELDS, groups=groups,
     )  # fmt: skip
 
 

@@ -85,6 +85,8 @@ class ExportJob(BaseModel):
     format: str
     status: Literal["pending", "running", "completed", "failed", "cancelled"]
     query: str
+    playlist: int | None = Field(description="Only this playlist's tracks.")
+    new: bool = Field(description="What came since the last such export is told apart.")
     done: int = Field(description="Tracks written.")
     total: int
     size_bytes: int | None
@@ -103,6 +105,8 @@ class ExportJob(BaseModel):
             format=job.request["format"],
             status=job.status,
             query=job.request.get("query", ""),
+            playlist=job.request.get("playlist"),
+            new=job.request.get("new", False),
             done=job.done,
             total=job.total,
             size_bytes=job.result.get("size_bytes"),

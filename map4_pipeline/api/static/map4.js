@@ -22,7 +22,6 @@ function typed(field) {
       return value;
     }
     case "boolean": return field.checked;
-    case "list": return [field.value];
     case "lines": return field.value.split("\n").map((line) => line.trim()).filter(Boolean);
     default: return field.value;
   }
