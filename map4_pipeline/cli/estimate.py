@@ -10,9 +10,9 @@ import click
 
 #: Files that are analysed to measure the pace, spread evenly over the folders.
 _SAMPLES = 12
-#: With indexes and dead rows, 15,000 tracks of 4 minutes took 17.5 kB each, events 18 kB a directory (make bench, "size"); an
+#: With indexes and dead rows, 20,000 tracks of 4 minutes took 22.3 kB each, events 17 kB a directory (make bench, "size"); an
 #: empty server with its log takes 100 MB.
-_BYTES_PER_TRACK, _BYTES_PER_DIRECTORY, _BASE_BYTES = 18_000, 18_000, 100_000_000
+_BYTES_PER_TRACK, _BYTES_PER_DIRECTORY, _BASE_BYTES = 22_500, 17_000, 100_000_000
 #: What a run costs beside the workers' own time, as a share of it, and starting up (make bench, "orchestration").
 _OVERHEAD, _START_SECONDS = 0.11, 8.0
 
