@@ -239,6 +239,10 @@ class Settings(BaseSettings):
     session_days: float = Field(default=30.0, gt=0, description="... and in any case after so many days.")
     access_minutes: float = Field(default=15.0, gt=0, le=1440, description="How long an access token of the API lives.")
     refresh_days: float = Field(default=30.0, gt=0, description="How long a refresh token of the API lives.")
+    password_login: bool = Field(
+        default=True,
+        description="People may log in with a password. Off: only elsewhere, where a second factor may be asked for.",
+    )
     oidc_issuer: str = Field(
         default="", description="Log in with an OpenID Connect issuer: its address (`https://id.example.org/realms/home`), ..."
     )

@@ -30,6 +30,8 @@ _ROWS = ("abcdefghijklmnopqrstuvwxyz 01234567890 qwertyuiop asdfghjkl zxcvbnm qw
 _LEET = str.maketrans("@4031$57!", "aaoeisstl")
 #: Characters that have to be left.
 _UNEXPECTED = 5
+#: zxcvbn's mark from 0 to 4 for more than a hundred million guesses; it looks at so many characters.
+_UNGUESSED, _LONGEST_GUESSED = 3, 72
 
 
 def _unexpected(low: str, name: str) -> int:
@@ -61,8 +63,16 @@ def verify_choice(password: str, name: str) -> None:
     if len(password) > LONGEST:
         raise StoreError(f"A password has {LONGEST} characters at most.")
     low = password.lower()
-    if low in _COMMON or len(set(low)) < 5 or _unexpected(low, name) < _UNEXPECTED:
+    if low in _COMMON or len(set(low)) < 5 or _unexpected(low, name) < _UNEXPECTED or _is_guessed(password, name):
         raise StoreError("This password is easy to guess: it is common, repeats itself, or is little more than a name.")
+
+
+def _is_guessed(password: str, name: str) -> bool:
+    """Return whether zxcvbn's guesser comes to a password: it knows the 30,000 most frequent ones of ten million stolen."""
+    from zxcvbn import zxcvbn
+
+    known = [part for part in re.split(r"[\W_]+", name) if part] + ["map4", "dagster", "music"]
+    return bool(zxcvbn(password[:_LONGEST_GUESSED], user_inputs=known)["score"] < _UNGUESSED)
 
 
 def hash_password(password: str) -> str:

@@ -148,6 +148,16 @@ def test_a_password_that_a_guesser_comes_to_is_refused(password: str) -> None:
         passwords.verify_choice(password, "Anna Bell")
 
 
+def test_a_password_that_was_stolen_from_others_is_refused() -> None:
+    from zxcvbn.frequency_lists import FREQUENCY_LISTS
+
+    stolen = [one for one in FREQUENCY_LISTS["passwords"] if len(one) >= passwords.SHORTEST]
+    assert len(stolen) > 200
+    for password in [*stolen, "123qweasdzxc", "Finalfantasy", "justinbieber1"]:
+        with pytest.raises(StoreError, match="easy to guess"):
+            passwords.verify_choice(password, "Anna Bell")
+
+
 @pytest.mark.parametrize(
     "password",
     ["correct horse battery staple", "my own good password", "tr0ub4dor&3-zebra", "k7Jx!mQ2z#pW"],

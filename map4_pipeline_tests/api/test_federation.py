@@ -344,3 +344,34 @@ def test_providers_are_switched_on_by_settings(settings: Settings, monkeypatch: 
     monkeypatch.delenv("MAP4_PUBLIC_URL")
     with pytest.raises(InfrastructureError, match="MAP4_PUBLIC_URL"):
         providers_of(load_settings())
+
+
+def test_passwords_can_be_switched_off_where_a_login_elsewhere_asks_for_more(
+    app: FastAPI, settings: Settings, engine: Engine, log_in: LogIn, other: Issuer
+) -> None:
+    connect(log_in())
+    strict = create_app(settings.model_copy(update={"password_login": False}), engine)
+    client = browser(strict)
+    credentials = {"name": "anna", "password": PASSWORD}
+    for address in ("/api/auth/login", "/api/auth/token"):
+        answer = client.post(address, json=credentials)
+        assert (answer.status_code, answer.json()["type"]) == (403, "urn:map4:problem:no-passwords")
+    shown = client.get("/login").text
+    assert 'name="password"' not in shown
+    assert "/login/oidc" in shown
+    refused = client.post("/login", data=credentials)
+    assert refused.status_code == 403
+    assert "Nobody logs in with a password here" in refused.text
+    assert client.get("/api/auth/me").status_code == 401
+    assert client.get(back_from(client)).status_code == 303
+    assert client.get("/api/auth/me").json()["name"] == "anna"
+    nobody = {
+        "oidc_issuer": "",
+        "oidc_client_id": "",
+        "oidc_client_secret": None,
+        "github_client_id": "",
+        "github_client_secret": None,
+    }
+    alone = settings.model_copy(update={"password_login": False, **nobody})
+    with pytest.raises(InfrastructureError, match="nobody could log in"):
+        create_app(alone, engine)

@@ -14,7 +14,7 @@ from map4_pipeline.api.access import PUBLIC
 from map4_pipeline.api.context import Context, context_of
 from map4_pipeline.api.federation import FederationError, Identity, Provider
 from map4_pipeline.api.identity import identify
-from map4_pipeline.api.pages.rendering import local_path, page_router, render
+from map4_pipeline.api.pages.rendering import local_path, page_router, render_login
 from map4_pipeline.api.problems import not_found
 from map4_pipeline.api.routes.auth import note, open_session
 from map4_pipeline.settings import Settings
@@ -150,14 +150,4 @@ def _newcomer(conn: Connection, settings: Settings, provider: Provider, found: I
 
 
 def _refused(request: Request, said: str, status: int) -> Response:
-    context = context_of(request)
-    return render(
-        request,
-        "login.html",
-        None,
-        status=status,
-        onward="/",
-        name="",
-        error=said,
-        elsewhere=context.federation.providers.values(),
-    )
+    return render_login(request, "/", error=said, status=status)

@@ -10,7 +10,7 @@ from map4_pipeline.api.context import context_of
 from map4_pipeline.api.federation import Provider
 from map4_pipeline.api.identity import identify, refuse_foreign
 from map4_pipeline.api.models import After
-from map4_pipeline.api.pages.rendering import local_path, page_router, render
+from map4_pipeline.api.pages.rendering import local_path, page_router, render, render_login
 from map4_pipeline.api.passwords import SHORTEST
 from map4_pipeline.api.problems import Problem
 from map4_pipeline.api.routes.auth import Credentials, open_session, verify_credentials
@@ -27,7 +27,7 @@ def login_page(request: Request, next: str = "/") -> Response:
     """Show the login, unless one is in already."""
     if identify(request) is not None:
         return RedirectResponse(local_path(next), 303)
-    return render(request, "login.html", None, onward=local_path(next), name="", error="", elsewhere=_elsewhere(request))
+    return render_login(request, local_path(next))
 
 
 @router.post("/login", dependencies=[PUBLIC])
@@ -43,10 +43,7 @@ def log_in(
     try:
         user = verify_credentials(request, Credentials(name=storable_text(name), password=storable_text(password)))
     except Problem as problem:
-        made = render(
-            request, "login.html", None, status=problem.status, onward=onward, name=name, error=problem.detail,
-            elsewhere=_elsewhere(request),
-        )  # fmt: skip
+        made = render_login(request, onward, name=name, error=problem.detail, status=problem.status)
         made.headers.update(problem.headers)
         return made
     context = context_of(request)

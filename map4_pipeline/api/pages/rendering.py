@@ -19,6 +19,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from map4_pipeline.api.access import Permission, Principal
+from map4_pipeline.api.context import context_of
 from map4_pipeline.api.pages import drawing, words
 from map4_pipeline.api.problems import RETRY_SECONDS, Problem
 from map4_pipeline.store.errors import InfrastructureError, StoreError
@@ -97,6 +98,15 @@ def render(request: Request, template: str, principal: Principal | None, *, stat
         "path": request.url.path,
     }
     return HTMLResponse(_environment().get_template(template).render(common | values), status)
+
+
+def render_login(request: Request, onward: str, *, name: str = "", error: str = "", status: int = 200) -> HTMLResponse:
+    """Return the page to log in with what the settings allow: a password, logins elsewhere."""
+    context = context_of(request)
+    return render(
+        request, "login.html", None, status=status, onward=onward, name=name, error=error,
+        elsewhere=context.federation.providers.values(), passwords=context.settings.password_login,
+    )  # fmt: skip
 
 
 def local_path(given: str | None) -> str:

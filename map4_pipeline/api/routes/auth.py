@@ -153,9 +153,11 @@ def verify_credentials(request: Request, credentials: Credentials) -> User:
     Raises
     ------
     Problem
-        401 when they are nobody's, 429 when there were too many attempts.
+        401 when they are nobody's, 403 where nobody logs in with a password, 429 when there were too many attempts.
     """
     context = context_of(request)
+    if not context.settings.password_login:
+        raise Problem(403, "no-passwords", "Nobody logs in with a password here. Use the login elsewhere that the page offers.")
     found = begin_attempt(request, credentials.name)
     user, stored = found if found is not None else (None, None)
     # Hashing takes a quarter of a second: no connection is held meanwhile.
