@@ -134,8 +134,9 @@ def test_in_a_pool_a_crash_or_hang_costs_one_file_and_the_order_stays(monkeypatc
 
 @pytest.mark.skipif(os.name == "nt", reason="not applicable: signals are for Unix")
 def test_ctrl_c_ends_it_without_a_traceback(sound: Path, tmp_path: Path) -> None:
-    for number in range(40):
-        shutil.copyfile(sound, tmp_path / f"{number:02d}.wav")
+    # So many that it is not through before the signal comes, however late that is.
+    for number in range(1000):
+        os.link(sound, tmp_path / f"{number:03d}.wav")
     command = [sys.executable, "-c", "from map4_pipeline.cli.main import run; run()", "analyze", str(tmp_path), "--json"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
