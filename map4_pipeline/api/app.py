@@ -27,7 +27,6 @@ from map4_pipeline.observe.logs import event
 from map4_pipeline.settings import Settings
 from map4_pipeline.store.cache import Cache
 from map4_pipeline.store.cipher import open_cipher
-from map4_pipeline.store.errors import InfrastructureError
 
 _log = logging.getLogger("map4.api")
 _QUIET_ROUTES = frozenset(("/metrics", "/api/health/live", "/api/health/ready", "/static"))
@@ -58,16 +57,13 @@ def create_app(
     from map4_pipeline.api.pages import install as install_pages
     from map4_pipeline.api.routes import ROUTERS
 
-    federation = Federation(settings)
-    if not settings.password_login and not federation.providers:
-        raise InfrastructureError(
-            "MAP4_PASSWORD_LOGIN is off, and no login elsewhere is set up: nobody could log in. Set one of both."
-        )
     cache = Cache(redis_url)
     exporter = Exporter(engine, settings.home / "exports" / "jobs", cache)
     annotator = Annotator(engine, cache, settings)
     metrics, activity = Metrics(settings, engine, cache), Activity(engine)
-    context = Context(settings, engine, open_cipher(settings), cache, exporter, metrics, activity, federation, annotator, tls)
+    context = Context(
+        settings, engine, open_cipher(settings), cache, exporter, metrics, activity, Federation(settings), annotator, tls
+    )
     limiter = RateLimiter(redis_url)
 
     def rate(request: Request) -> None:

@@ -86,7 +86,7 @@ def providers_of(settings: Settings) -> dict[str, Provider]:
     Raises
     ------
     InfrastructureError
-        When settings that belong together are not there together.
+        When settings that belong together are not there together, or nobody could log in.
     """
     wanted = (
         ("oidc", settings.oidc_name, "oidc", settings.oidc_issuer, settings.oidc_client_id, settings.oidc_client_secret),
@@ -108,6 +108,10 @@ def providers_of(settings: Settings) -> dict[str, Provider]:
         raise InfrastructureError(
             "MAP4_PUBLIC_URL has to be set for logins elsewhere: it is where browsers are sent back to, and has to be "
             "registered there as <MAP4_PUBLIC_URL>/login/<oidc, google or github>/callback."
+        )
+    if not found and not settings.password_login:
+        raise InfrastructureError(
+            "MAP4_PASSWORD_LOGIN is off, and no login elsewhere is set up: nobody could log in. Set one of both."
         )
     return found
 

@@ -86,8 +86,7 @@ class JobWorker:
                 if job is not None:
                     self._do(job)
                     continue
-            except Exception:  # noqa: BLE001
-                # The database is away, most likely. What matters is to be there when it is back.
+            except Exception:  # noqa: BLE001 - the database is away, most likely: what matters is to be there when it is back
                 self._log.warning("the jobs rest", exc_info=True)
             self._wake.wait(self.look_seconds)
             self._wake.clear()

@@ -50,6 +50,7 @@ def serve(host: str | None, port: int | None, processes: int | None, tls_certifi
     """
     import uvicorn
 
+    from map4_pipeline.api.federation import providers_of
     from map4_pipeline.cli.console import make_console
     from map4_pipeline.cli.resident import ResidentProcess
     from map4_pipeline.cli.services import bound_socket, free_port
@@ -60,6 +61,7 @@ def serve(host: str | None, port: int | None, processes: int | None, tls_certifi
     from map4_pipeline.store.valkey_server import redis_url
 
     configured = settings()
+    providers_of(configured)  # told once and at once, not by every process, and before an admin is made
     certificate, key = tls_certificate or configured.tls_certificate, tls_key or configured.tls_key
     if (certificate is None) != (key is None):
         raise click.UsageError("--tls-certificate and --tls-key (MAP4_TLS_CERTIFICATE and MAP4_TLS_KEY) belong together.")

@@ -197,7 +197,8 @@ class Cache:
         begun = time.monotonic()
         value = make()
         took = round(time.monotonic() - begun, 3)
-        self.put(key, {"version": version, "value": value} | ({} if at is None else {"at": at, "took": took}), seconds)
+        # In front: behind the value they would be part of what `document` hands on.
+        self.put(key, ({} if at is None else {"at": at, "took": took}) | {"version": version, "value": value}, seconds)
         return value
 
     def _make_behind(self, key: str, version: str, seconds: int, make: Callable[[], T]) -> None:

@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any, Literal, TypeVar, get_args
 
 from sqlalchemy import Connection, Engine, Text, bindparam, cast, literal_column, select
+from sqlalchemy.exc import SQLAlchemyError
 
 from map4_pipeline.store import search as searching
 from map4_pipeline.store.cache import (
@@ -28,6 +29,7 @@ from map4_pipeline.store.cache import (
     track_key,
 )
 from map4_pipeline.store.database import advisory_lock
+from map4_pipeline.store.errors import InfrastructureError
 from map4_pipeline.store.listing import NAMES
 from map4_pipeline.store.query import Query, parse_query, within
 from map4_pipeline.store.schema import analyses, tracks
@@ -235,7 +237,7 @@ def count_ahead(engine: Engine, cache: Cache, tolerance: float) -> None:
                     read_sums(conn, cache, kind, tolerance=tolerance)
                 read_facets(conn, cache, "", tolerance=tolerance)
                 read_statistics(conn, cache, tolerance=tolerance)
-    except Exception:  # noqa: BLE001 - nobody has asked yet; who asks is told
+    except (SQLAlchemyError, InfrastructureError, OSError):  # nobody has asked yet; who asks is told
         _LOG.warning("The library could not be counted ahead.", exc_info=True)
 
 

@@ -3,8 +3,12 @@
 import base64
 import hmac
 import json
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -375,3 +379,16 @@ def test_passwords_can_be_switched_off_where_a_login_elsewhere_asks_for_more(
     alone = settings.model_copy(update={"password_login": False, **nobody})
     with pytest.raises(InfrastructureError, match="nobody could log in"):
         create_app(alone, engine)
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_a_server_that_nobody_could_log_in_to_says_so_before_it_makes_anything(tmp_path: Path, processes: str) -> None:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MAP4_", "DATABASE_", "REDIS_"))}
+    environment = kept | {"MAP4_HOME": str(tmp_path / "home"), "MAP4_PASSWORD_LOGIN": "false"}
+    command = [sys.executable, "-m", "map4_pipeline.cli.main", "serve", "--port", "0", "--processes", processes]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 3
+    assert ended.stderr.splitlines() == [
+        "map4: MAP4_PASSWORD_LOGIN is off, and no login elsewhere is set up: nobody could log in. Set one of both."
+    ]
+    assert not (tmp_path / "home").exists()

@@ -415,6 +415,8 @@ def test_a_document_is_what_is_read_through_the_cache(cache: Cache, engine: Engi
     assert json.loads(cache.document("search:x", "1", 60, lambda: ["\u00fc", 1.5, None])) == ["ü", 1.5, None]
     assert cache.document("search:x", "2", 60, lambda: []) == b"[]", "of another version"
     assert cache.document("search:x", "20", 60, lambda: [1]) == b"[1]"
+    cache.through("search:y", "1", 60, lambda: [1], tolerance=9.0)
+    assert json.loads(cache.document("search:y", "1", 60, lambda: [2])) in ([1], [2]), "when it was made is no part of it"
 
 
 def test_nobody_waits_for_a_sum_that_is_a_little_too_old(cache: Cache) -> None:
