@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from map4_pipeline.audio.loudness import BAND_HZ
+from map4_pipeline.audio.model import is_lossless
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,7 +40,6 @@ _AUDIBLE_DB = -78.0
 #: A codec with this many times the bit rate that keeps as much treble was fed with less.
 _SURPLUS = 1.6
 
-LOSSLESS = ("flac", "alac", "wavpack", "ape", "tta", "tak", "mlp", "truehd", "als", "shorten", "wmalossless")
 #: (cutoff up to which, Hz; kbit/s at which encoders cut there). MP3: LAME 3.100's low-pass filters for constant bit rates, the
 #: rate below 192 kbit/s taken from the older 16 kHz at 128. AAC and Vorbis: measured, FFmpeg's encoder and libvorbis 1.3.
 _RATES: dict[str, tuple[tuple[int, int], ...]] = {
@@ -112,7 +112,7 @@ def cutoff_origin(cutoff: Cutoff, technical: "Technical") -> str | None:
     rate, codec, hertz = technical.sample_rate, technical.codec, cutoff.hertz
     nothing = f"Nothing sounds above {hertz / 1000:.1f} kHz"
     limit = _FULL if rate >= 44100 else _OWN_FILTER * rate
-    if codec in LOSSLESS or codec.startswith(("pcm_", "dsd_")):
+    if is_lossless(codec):
         if hertz < limit:
             return f"{nothing}: this lossless file was probably made from a lossy one."
         if rate >= _HIGH_RATE and hertz < _ORDINARY:

@@ -17,6 +17,7 @@ import numpy as np
 
 from map4_pipeline.audio.decode import BLOCK_FRAMES, open_file
 from map4_pipeline.audio.errors import AudioError
+from map4_pipeline.audio.model import is_lossless
 from map4_pipeline.audio.sniff import Sniffed
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ av.logging.set_level(None)
 _MAX_ERRORS = 2000
 _SCALE = {"u8": 1 / 128, "s16": 1 / 32768, "s32": 1 / 2147483648, "s64": 1 / 9223372036854775808}
 _LOSSLESS_DEPTH = {"s16": 16, "s32": 32, "u8": 8, "flt": 32, "dbl": 64}
-_LOSSLESS = ("flac", "alac", "wavpack", "ape", "tta", "tak", "mlp", "truehd", "wmalossless", "als")
 _RAW = ("mp3", "aac", "ac3", "dts", "dtshd", "truehd", "mlp", "amr", "mpegts", "mpeg")
 #: Sample entries of MP4: Apple's FairPlay, ISO common encryption, Audible.
 _PROTECTED_TAGS = ("drms", "enca", "aavd")
@@ -112,8 +112,7 @@ class PyAVStream:
         depth = getattr(context, "bits_per_coded_sample", 0) or _LOSSLESS_DEPTH.get(layout, 0)
         if self.codec.startswith("dsd_"):
             depth = 1
-        lossless = self.codec in _LOSSLESS or self.codec.startswith(("pcm_", "dsd_"))
-        self.bit_depth: int | None = depth if lossless and depth else None
+        self.bit_depth: int | None = depth if is_lossless(self.codec) and depth else None
         self.declared_frames: int | None = None
         # Raw streams declare no length: FFmpeg guesses one from the bit rate.
         guessed = sniffed.demuxer in _RAW and sniffed.soundfile != "first"

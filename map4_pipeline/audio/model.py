@@ -11,6 +11,12 @@ from typing import Any
 FEATURES_VERSION = "6"
 #: Name of the engine that fills `Features`; values of two engines are never mixed.
 ENGINE = "map4"
+_LOSSLESS = ("flac", "alac", "wavpack", "ape", "tta", "tak", "mlp", "truehd", "als", "shorten", "wmalossless")
+
+
+def is_lossless(codec: str) -> bool:
+    """Return whether a codec, as FFmpeg names it, keeps every bit."""
+    return codec in _LOSSLESS or codec.startswith(("pcm_", "dsd_"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,8 @@
 """Carry out a session's work as Dagster runs inside this process: a first import in chunks, scattered changes in one."""
 
 import contextlib
+import importlib
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -92,7 +94,7 @@ def _run_plan(
     flags = {RETRY_TAG: plan.retry_failed, VERIFY_TAG: plan.verify, LOSS_TAG: plan.confirm_loss, WHOLE_LINE_TAG: plan.report}
     tags = {OWNER_TAG: owner_tag(), **{tag: "true" for tag, on in flags.items() if on}}
     failed = 0
-    with open_instance(configured) as instance, RunDisplay(console) as display:
+    with open_instance(configured, captures=False) as instance, RunDisplay(console) as display:
         close_orphans(instance)
         order = register_partitions(instance, session.bench.engine)
         keys = [directory.partition_key for directory in session.touched]
@@ -105,6 +107,8 @@ def _run_plan(
             ledger = _last_ledger(session)
         else:
             session.begin()
+            if plan.report:
+                threading.Thread(target=_load_reports, name="load-reports", daemon=True).start()
             try:
                 for part in ranges:
                     covered = {
@@ -121,6 +125,13 @@ def _run_plan(
                 display.stage("writing the report")
                 failed += not _execute(defs, "report_library", instance, tags, console)
     return ledger, failed
+
+
+def _load_reports() -> None:
+    """Load what writes reports while the workers are busy and this process waits for them."""
+    with contextlib.suppress(ImportError):  # told when the report is written
+        for name in ("map4_pipeline.reports.html", "map4_pipeline.reports.pdf_content", "openpyxl"):
+            importlib.import_module(name)
 
 
 def _is_large(ranges: list[list[str]], session: "Session", configured: "Settings") -> bool:
@@ -168,7 +179,6 @@ def _signals() -> Iterator[Callable[[], bool]]:
     """Note Ctrl-C and SIGTERM, whoever handles them meanwhile; what is given says whether one came."""
     import signal
     import socket
-    import threading
 
     if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
         yield lambda: False

@@ -53,12 +53,20 @@ class LookAhead:
         self._ended = False
 
     def start(self, session: "Session") -> None:
-        """Look at the first new files of a session, as many as a run takes in hand at once."""
-        files = list(islice(self._new_files(session), 3 * self._pool.workers))
-        for path, stat in files:
-            self._begin((path,), identify_file, path, stat)
-        if files:
-            threading.Thread(target=self._follow, args=(files,), name="look-ahead", daemon=True).start()
+        """Begin to look at the first new files of a session, as many as a run takes in hand at once.
+
+        In a thread: the first worker is there after most of a second.
+        """
+        threading.Thread(target=self._look, args=(session,), name="look-ahead", daemon=True).start()
+
+    def _look(self, session: "Session") -> None:
+        try:
+            files = list(islice(self._new_files(session), 3 * self._pool.workers))
+            for path, stat in files:
+                self._begin((path,), identify_file, path, stat)
+        except Exception:  # noqa: BLE001 (whatever it was, the run meets it again and reports it)
+            return
+        self._follow(files)
 
     def take(self, *key: Any) -> "Future[Any] | None":
         """Return what is under way, None where nothing is or where the file has changed since.

@@ -47,9 +47,20 @@ def prepare_home(settings: Settings) -> Path:
     return home
 
 
-def open_instance(settings: Settings) -> "DagsterInstance":
-    """Return the Dagster instance that `map4 up` shows."""
+def open_instance(settings: Settings, *, captures: bool = True) -> "DagsterInstance":
+    """Return the Dagster instance that `map4 up` shows.
+
+    Parameters
+    ----------
+    captures : bool
+        False leaves what runs of this process print where it goes: keeping it starts four processes a run. A home whose
+        dagster.yaml says where it is to be kept has it kept all the same.
+    """
     from dagster import DagsterInstance
 
-    prepare_home(settings)
-    return DagsterInstance.get()
+    home = prepare_home(settings)
+    written = home / "dagster.yaml"
+    if captures or not written.is_file() or "compute_logs" in written.read_text(encoding="utf-8"):
+        return DagsterInstance.get()
+    nowhere = {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
+    return DagsterInstance.local_temp(str(home), overrides={"compute_logs": nowhere})

@@ -8,7 +8,7 @@ used instead (slower, never wrong), and a test against the pinned version says s
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Self
 
@@ -29,7 +29,14 @@ from map4_pipeline.store.database import advisory_lock
 os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", "1000")
 
 #: What `BatchingEventLogStorage` calls; where one is missing the stock class is used.
-_NEEDED = ("prepare_insert_event_batch", "index_transaction", "_store_asset_event", "_connect")
+_NEEDED = (
+    "prepare_insert_event_batch",
+    "index_transaction",
+    "_store_asset_event",
+    "_connect",
+    "has_table",
+    "_has_asset_key_col_on_connection",
+)
 
 
 #: Advisory lock of whoever makes Dagster's tables ("MAP4DAG").
@@ -41,7 +48,30 @@ _ABOUT_RUNS = ("STEP_START", "STEP_SUCCESS", "STEP_FAILURE")
 
 
 class BatchingEventLogStorage(PostgresEventLogStorage):
-    """Writes the planned events of a run over many partitions with one INSERT."""
+    """Writes the planned events of a run over many partitions with one INSERT, and looks at its tables' columns once.
+
+    The stock class asks PostgreSQL before every event whether the tables are old ones; what is there once stays.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._seen: set[str] = set()
+
+    def has_table(self, table_name: str) -> bool:
+        """Return whether there is a table."""
+        return self._is_there(table_name, lambda: super(BatchingEventLogStorage, self).has_table(table_name))
+
+    def _has_asset_key_col_on_connection(self, conn: sqlalchemy.Connection, column_name: str) -> bool:
+        look = super()._has_asset_key_col_on_connection
+        return self._is_there(f"asset_keys.{column_name}", lambda: look(conn, column_name))
+
+    def _is_there(self, name: str, look: Callable[[], bool]) -> bool:
+        if name in self._seen:
+            return True
+        found = look()
+        if found:
+            self._seen.add(name)
+        return found
 
     def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
         """Store a batch of events of one kind or another."""

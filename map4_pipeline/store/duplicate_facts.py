@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from map4_pipeline.audio.bandwidth import LOSSLESS
+from map4_pipeline.audio.model import is_lossless
 from map4_pipeline.fingerprint.keeper import Copy
 from map4_pipeline.fingerprint.versions import Side
 
@@ -81,7 +81,7 @@ def _details(row: Any) -> Details:
         path=row["file_path"],
         sound_seconds=max(0.0, duration - silence["start"] - silence["end"]),
         codec=codec,
-        lossless=codec in LOSSLESS or codec.startswith(("pcm_", "dsd_")),
+        lossless=is_lossless(codec),
         bit_rate=int(row["bit_rate"] or 0),
         sample_rate=int(row["sample_rate"] or 0),
         channels=int(row["channels"] or 0),

@@ -14,6 +14,8 @@ from dagster import (
     asset,
     materialize,
 )
+from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
+from dagster._core.storage.noop_compute_log_manager import NoOpComputeLogManager
 from dagster_postgres.event_log.event_log import PostgresEventLogStorage
 from dagster_postgres.schedule_storage.schedule_storage import PostgresScheduleStorage
 from sqlalchemy import create_engine, event, inspect, text
@@ -134,7 +136,26 @@ def test_events_of_many_partitions_are_written_in_batches_and_all_are_there(inst
     # Dagster asks once a partition and asset whether it is known; nothing else is asked for each.
     writes = [statement for statement in statements if not statement.startswith("SELECT")]
     assert len(writes) < 100
+    # Whether the tables are those of an old release is asked once, not before every event.
+    assert len([statement for statement in statements if "pg_catalog" in statement]) < 12
     verify_many(instance, keys)
+
+
+def test_runs_of_the_command_line_start_no_processes_to_keep_what_they_print(settings: Settings, no_dagster_home: None) -> None:
+    with module.open_instance(settings, captures=False) as quiet:
+        assert isinstance(quiet.compute_log_manager, NoOpComputeLogManager)
+        assert isinstance(quiet.event_log_storage, BatchingEventLogStorage)
+        assert not quiet.is_ephemeral
+    with module.open_instance(settings) as usual:
+        assert isinstance(usual.compute_log_manager, LocalComputeLogManager)
+    written = settings.dagster_home / "dagster.yaml"
+    kept = settings.home / "kept"
+    written.write_text(
+        f"{written.read_text()}\ncompute_logs:\n  module: dagster._core.storage.local_compute_log_manager\n"
+        f"  class: LocalComputeLogManager\n  config: {{base_dir: {kept}}}\n"
+    )
+    with module.open_instance(settings, captures=False) as chosen:
+        assert isinstance(chosen.compute_log_manager, LocalComputeLogManager)
 
 
 def test_without_what_batching_needs_the_stock_class_does_the_work(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
