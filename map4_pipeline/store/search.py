@@ -5,8 +5,10 @@ comes in meanwhile shifts nothing.
 
 A page is looked for in two ways. First along the order's index: most queries fill a page there, and what its beginning holds
 tells how far a page would be. When that is too far (few tracks match, or they stand at the other end, such as classical music by
-falling energy), every match is found by the indexes of the filters and sorted. Leaving the choice to the planner's estimate costs
-a walk over the whole index whenever the estimate is wrong, and for words and for properties that go together it often is.
+falling energy), every match is found by the indexes of the filters and sorted. Where that would be a large part of a large
+library, a sample tells first up to which value a page's worth of matches surely lies, and only those are read. Leaving the
+choice to the planner's estimate costs a walk over the whole index whenever the estimate is wrong, and for words and for
+properties that go together it often is.
 """
 
 import re
@@ -37,6 +39,9 @@ _BEGINNING, _MARGIN, _LONG = 8, 1.5, 2.0
 #: on to as many, or so many times the whole; and where they are very many, the whole is looked at before a walk is given up.
 ASKED = 300_000
 _LONGEST, _MANY = 15.0, 6.0
+#: From so many rows on that the other way reads, a sample of so many rows of the library bounds it: by the value that so many of
+#: the sampled matches have reached, a page is full but for one time in a thousand, and then everything is read.
+_BOUNDED, _DRAWN, _REACHED = 80_000, 10_000, 5
 #: Up to so many matches facets are counted; beyond, they are estimated from a sample of so many rows of the library.
 COUNTED = 20_000
 SAMPLED = 50_000
@@ -126,7 +131,27 @@ def matching_ids(conn: Connection, query: Query, limit: int, after: str | None =
             if further > min(reads, _LONGEST * visit):
                 further = visit if length < visit and reads > _MANY * visit else inf
         length = further
+    bound = _bound(conn, query, order, size, place) if reads is not None and reads >= _BOUNDED else None
+    if bound is not None:
+        rows = _rows(conn, _every(query, order, limit, place, bound))
+        if len(rows) == limit:
+            return rows
     return _rows(conn, every)
+
+
+def _bound(conn: Connection, query: Query, order: _Order, size: float, place: tuple[Any, int] | None) -> Any:
+    """Return a value of the order up to which there are a page's matches and not many more; None where a sample tells none."""
+    if order.name is None or order.source != TABLE or (place is not None and place[0] is None):
+        return None
+    further, _ = _behind(order, place)
+    wanted = all_of([*search_conditions(query), *further])
+    drawn = min(100.0, 100 * _DRAWN / size)
+    sampled = conn.exec_driver_sql(
+        f"SELECT {order.value} FROM {TABLE} TABLESAMPLE SYSTEM ({drawn:.4f}) WHERE {wanted.text} "
+        f"ORDER BY 1 {order.direction} LIMIT {_REACHED}",
+        wanted.values,
+    ).all()
+    return sampled[-1][0] if len(sampled) == _REACHED else None
 
 
 def _reads(conn: Connection, statement: Sql) -> float:
@@ -176,10 +201,13 @@ def _walk(query: Query, order: _Order, limit: int, visit: int, place: tuple[Any,
     )
 
 
-def _every(query: Query, order: _Order, limit: int, place: tuple[Any, int] | None) -> Sql:
-    """Return the way by the filters' indexes: every match, sorted."""
-    _, behind = _behind(order, place)
+def _every(query: Query, order: _Order, limit: int, place: tuple[Any, int] | None, bound: Any = None) -> Sql:
+    """Return the way by the filters' indexes: every match, or those up to a value of the order, sorted."""
+    further, behind = _behind(order, place)
     wanted = all_of([*search_conditions(query), *behind])
+    if bound is not None:
+        upto = Sql(f"{order.value} {'>=' if order.descending else '<='} CAST(%s AS {order.type})", (bound,))
+        wanted = all_of([*search_conditions(query), *further, upto])
     # What has no value comes last either way.
     keys = "" if order.name is None else f"found.value_ {order.direction} NULLS LAST, "
     # The offset keeps the planner from walking the order's index all the same.

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Engine, text
 
 from benchmarks.search import Mix, scans
 from map4_pipeline.store import search as module
+from map4_pipeline.store.marks import mark
 from map4_pipeline.store.query import SORTS, parse_query
 from map4_pipeline.store.search import count, facets, matching_ids, search
 
@@ -113,6 +114,35 @@ def test_both_ways_find_the_same_page(conn: Connection, monkeypatch: pytest.Monk
         assert matching_ids(conn, query, 20) == [(id_, value) for id_, value in conn.exec_driver_sql(every.text, every.values)]
     assert bool(told) == (asked == 0)
     assert all(0 < rows <= 2 * TRACKS for rows in told)
+
+
+@pytest.mark.parametrize("reached", [1, 30])
+def test_what_a_sample_bounds_is_the_same_page(conn: Connection, monkeypatch: pytest.MonkeyPatch, reached: int) -> None:
+    """Whether the bound leaves a page's worth of matches, or too few (the first of all), so that everything is read."""
+    monkeypatch.setattr(module, "ASKED", 0)
+    monkeypatch.setattr(module, "VISITED", (60, 60))
+    monkeypatch.setattr(module, "_BOUNDED", 0)
+    monkeypatch.setattr(module, "_DRAWN", 10 * TRACKS)  # all of them
+    monkeypatch.setattr(module, "_REACHED", reached)
+    bounds: list[object] = []
+    bound = module._bound
+    monkeypatch.setattr(module, "_bound", lambda *given: bounds.append(bound(*given)) or bounds[-1])
+    for text_ in (
+        "loudness>-9 sort:energy",
+        "genre:classical sort:-energy",
+        "valence<0.5 acousticness>0.5 sort:title",
+        "is:failed",
+    ):
+        query = parse_query(text_)
+        every = module._every(query, module._order(query), 20, None)
+        whole = [(id_, value) for id_, value in conn.exec_driver_sql(every.text, every.values)]
+        assert matching_ids(conn, query, 20) == whole
+        first = matching_ids(conn, query, 8)
+        assert first == whole[:8]
+        # The page behind the first, which begins at its last row.
+        place = mark(first[-1][1], first[-1][0])
+        assert matching_ids(conn, query, 12, place) == whole[8:]
+    assert any(value is not None for value in bounds)
 
 
 def test_facets_of_many_are_estimated_and_say_so(conn: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
