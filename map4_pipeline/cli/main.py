@@ -3,8 +3,6 @@
 Exit codes: 0 all well, 1 some files failed, 2 wrong use, 3 the infrastructure failed or a guard stopped the run.
 """
 
-import atexit
-import gc
 import importlib
 import os
 import sys
@@ -12,6 +10,7 @@ import sys
 import click
 
 from map4_pipeline import __version__
+from map4_pipeline.cli import garbage
 
 #: Command name -> (module, attribute, one line for `map4 --help`).
 COMMANDS = {
@@ -134,10 +133,7 @@ def main() -> None:
 
 def run() -> None:
     """Run the program; whatever goes wrong ends it with a sentence and an exit code, not with a traceback."""
-    # Loading Dagster makes a million objects that stay: looking through them for garbage again and again took a sixth of the
-    # time, and once more at the end, when all of them go, a third.
-    gc.set_threshold(100_000, 20, 20)
-    atexit.register(gc.freeze)
+    garbage.begin()
     try:
         main(prog_name="map4", standalone_mode=False)
         sys.stdout.flush()

@@ -9,6 +9,8 @@ import json
 import sys
 from typing import Any
 
+from map4_pipeline.cli import garbage
+
 
 def prepare(socket: str) -> dict[str, Any]:
     """Make Dagster's storage ready; return what `map4 up` tells its user."""
@@ -35,6 +37,7 @@ def main() -> None:
     """Prepare; errors are one sentence on standard error."""
     from map4_pipeline.store.errors import InfrastructureError
 
+    garbage.begin()
     try:
         state = prepare(sys.argv[1])
     except InfrastructureError as error:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from map4_pipeline.cli import garbage
 from map4_pipeline.cli.progress import RunDisplay
 from map4_pipeline.library.ledger import Ledger
 
@@ -101,14 +102,16 @@ def _run_plan(
         ranges = chunks(keys, session.sizes, order, configured.chunk_bytes, configured.chunk_directories)
         resource = Map4Resource(nice=plan.niceness).with_progress(lambda: display).with_workers(workers)
         defs = build_defs({"map4": resource})
+        garbage.loaded()
         if len(ranges) > MAX_RANGES and not _is_large(ranges, session, configured):
             libraries = ",".join(str(survey.library.id) for survey in session.surveys if survey.refusal is None)
             failed += not _execute(defs, "refresh_library", instance, {**tags, LIBRARIES_TAG: libraries}, console)
             ledger = _last_ledger(session)
         else:
             session.begin()
+            loading = threading.Thread(target=_load_reports, name="load-reports", daemon=True)
             if plan.report:
-                threading.Thread(target=_load_reports, name="load-reports", daemon=True).start()
+                loading.start()
             try:
                 for part in ranges:
                     covered = {
@@ -120,6 +123,9 @@ def _run_plan(
             except KeyboardInterrupt:
                 session.finish("failed", "interrupted by the user")
                 raise
+            finally:
+                if plan.report:  # a thread that imports while the interpreter ends makes it abort
+                    loading.join()
             ledger = session.finish("failed", f"{failed} of {len(ranges)} runs failed") if failed else session.finish()
             if plan.report:
                 display.stage("writing the report")

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from map4_pipeline.cli import garbage
+
 if TYPE_CHECKING:
     import ssl
 
@@ -157,7 +159,7 @@ def make_app() -> "FastAPI":
         count_ahead(engine, app.state.context.cache, TOLERANCE_SECONDS)
         # What is there now stays: looking through it for what could be thrown away would hold up every request for a moment.
         gc.collect()
-        gc.freeze()
+        garbage.loaded()
 
     thread = threading.Thread(target=ahead, name="warm-up", daemon=True)
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 #: Directories in which new files are looked for.
 _DIRECTORIES = 4
 _STAGES = ("features", "fingerprint")
+_JOIN_SECONDS = 5.0
 
 
 class LookAhead:
@@ -51,13 +52,15 @@ class LookAhead:
         #: What a run has asked for in vain: it does that itself.
         self._refused: set[tuple[Any, ...]] = set()
         self._ended = False
+        self._thread: threading.Thread | None = None
 
     def start(self, session: "Session") -> None:
         """Begin to look at the first new files of a session, as many as a run takes in hand at once.
 
         In a thread: the first worker is there after most of a second.
         """
-        threading.Thread(target=self._look, args=(session,), name="look-ahead", daemon=True).start()
+        self._thread = threading.Thread(target=self._look, args=(session,), name="look-ahead", daemon=True)
+        self._thread.start()
 
     def _look(self, session: "Session") -> None:
         try:
@@ -90,6 +93,11 @@ class LookAhead:
         """Begin nothing more."""
         with self._lock:
             self._ended = True
+
+    def join(self) -> None:
+        """Wait until nothing is looked at any more; when the workers have ended, that is at once."""
+        if self._thread is not None:
+            self._thread.join(_JOIN_SECONDS)
 
     def _begin(
         self, key: tuple[Any, ...], function: Callable[..., Any], path: bytes, stat: FileStat, *args: Any

@@ -147,13 +147,18 @@ class Workbench:
         """Start the workers, let them look at a session's first new files before a run does, and end them at last."""
         from map4_pipeline.ingest.ahead import LookAhead
 
-        with self.workers() as pool:
-            pool.ahead = LookAhead(pool, self.engine)
-            pool.ahead.start(session)
-            try:
-                yield pool
-            finally:
-                pool.ahead.stop()
+        ahead: LookAhead | None = None
+        try:
+            with self.workers() as pool:
+                ahead = pool.ahead = LookAhead(pool, self.engine)
+                ahead.start(session)
+                try:
+                    yield pool
+                finally:
+                    ahead.stop()
+        finally:
+            if ahead is not None:
+                ahead.join()
 
     @contextmanager
     def workers(self) -> Iterator[WorkerPool]:

@@ -5,11 +5,7 @@ itself (`map4_pipeline.ingest`, `map4_pipeline.reports`, ...), SQL (`map4_pipeli
 like a sentence; the work is called by name.
 """
 
-import atexit
-import gc
 import warnings
 
 # Dagster tells every process that imports a chunked asset that the parameter is in beta; the version is pinned.
 warnings.filterwarnings("ignore", message="Parameter `(backfill_policy|freshness_policy|owners|kinds)`")
-# At its end a process would look through all that Dagster made for garbage, for a second.
-atexit.register(gc.freeze)
