@@ -8,6 +8,7 @@ kept in MAP4_BENCH_HOME.
 """
 
 import argparse
+import gc
 import os
 import re
 import subprocess
@@ -48,6 +49,9 @@ def speed(size: int, questions: int, *, cpu: bool = False) -> None:
         similar_tracks(conn, first)
         index = index_of(engine)
         loaded = time.perf_counter() - started
+        # As `map4 serve` does, when all is read.
+        gc.collect()
+        gc.freeze()
         print(f"\n{size:,} tracks: {len(index):,} vectors read in {loaded:.1f} s, {index.size_bytes / 1e6:.0f} MB held")
         if cpu:
             print("  milliseconds of a processor, client and server together")
