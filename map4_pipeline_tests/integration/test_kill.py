@@ -67,6 +67,7 @@ def again(program: Program, folder: Path) -> Told:
     return told
 
 
+@pytest.mark.chaos
 def test_a_killed_run_is_finished_by_the_next_and_little_is_done_twice(
     program: Program, engine: Engine, settings: Settings, folder: Path
 ) -> None:
@@ -165,6 +166,7 @@ def test_a_worker_that_is_killed_costs_one_file_at_most(program: Program, engine
     verify_whole(engine)
 
 
+@pytest.mark.slow
 def test_two_commands_on_the_same_folder_at_once_both_finish(program: Program, engine: Engine, folder: Path) -> None:
     started = [program.start("ingest", "--no-report", folder, MAP4_CHUNK_DIRECTORIES="4") for _ in range(2)]
     told = [finish(run) for run in started]

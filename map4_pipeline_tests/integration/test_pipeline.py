@@ -159,6 +159,7 @@ def test_a_first_import_comes_in_chunks_and_scattered_changes_in_one_run(
     assert value(engine, "SELECT count(*) FROM tracks WHERE missing_since IS NOT NULL") == 24
 
 
+@pytest.mark.slow
 def test_one_library_is_not_stopped_by_another_whose_disk_is_gone(
     program: Program, engine: Engine, settings: Settings, tmp_path: Path
 ) -> None:
