@@ -344,7 +344,7 @@ def _recordings(conn: Connection, track_id: int, found: list[int], count: int) -
 
 def _looked(count: int) -> int:
     """Return how many tracks are looked at first for so many recordings."""
-    return 2 * count + 8
+    return count + 8
 
 
 def _all_fitting(conn: Connection, query: Query) -> "NDArray[np.int64]":
