@@ -55,6 +55,7 @@ def built(invoke: Invoke, *arguments: str) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 def test_a_set_is_built_stored_and_shown_again(invoke: Invoke, music: list[int]) -> None:
     wished = ["--tracks", "18", "--curve", "peak", "--artist-gap", "3", "--max-drift", "6", "--seed", "4"]
     wished += ["--start", str(music[5]), "--must", str(music[2]), "--exclude", str(music[8])]

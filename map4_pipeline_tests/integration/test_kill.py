@@ -101,7 +101,8 @@ def test_a_killed_run_is_finished_by_the_next_and_little_is_done_twice(
     assert [row["status"] for row in rows(engine, "SELECT status FROM scans ORDER BY id")] == ["failed", "completed"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.chaos)])
+@pytest.mark.chaos
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_command_that_is_told_to_stop_says_so_and_leaves_nothing_behind(
     program: Program, engine: Engine, settings: Settings, folder: Path, number: signal.Signals
 ) -> None:
