@@ -109,9 +109,7 @@ def _run_plan(
             ledger = _last_ledger(session)
         else:
             session.begin()
-            loading = threading.Thread(target=_load_reports, name="load-reports", daemon=True)
-            if plan.report:
-                loading.start()
+            loading = _load_reports() if plan.report else None
             try:
                 for part in ranges:
                     covered = {
@@ -124,7 +122,7 @@ def _run_plan(
                 session.finish("failed", "interrupted by the user")
                 raise
             finally:
-                if plan.report:  # a thread that imports while the interpreter ends makes it abort
+                if loading is not None:  # a thread that imports while the interpreter ends makes it abort
                     loading.join()
             ledger = session.finish("failed", f"{failed} of {len(ranges)} runs failed") if failed else session.finish()
             if plan.report:
@@ -133,11 +131,17 @@ def _run_plan(
     return ledger, failed
 
 
-def _load_reports() -> None:
-    """Load what writes reports while the workers are busy and this process waits for them."""
-    with contextlib.suppress(ImportError):  # told when the report is written
-        for name in ("map4_pipeline.reports.html", "map4_pipeline.reports.pdf_content", "openpyxl"):
-            importlib.import_module(name)
+def _load_reports() -> threading.Thread:
+    """Load what writes reports, in the thread that is returned, while the workers are busy and this process waits for them."""
+
+    def load() -> None:
+        with contextlib.suppress(ImportError):  # told when the report is written
+            for name in ("map4_pipeline.reports.html", "map4_pipeline.reports.pdf_content", "openpyxl"):
+                importlib.import_module(name)
+
+    thread = threading.Thread(target=load, name="load-reports", daemon=True)
+    thread.start()
+    return thread
 
 
 def _is_large(ranges: list[list[str]], session: "Session", configured: "Settings") -> bool:

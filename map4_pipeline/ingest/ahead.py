@@ -4,6 +4,7 @@ Loading Dagster and creating a run take a second or two, in which the workers wo
 while the file is still the one that was looked at: same size, same times.
 """
 
+import logging
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -27,9 +28,11 @@ if TYPE_CHECKING:
     from map4_pipeline.ingest.pool import WorkerPool
     from map4_pipeline.ingest.session import Session
 
+_log = logging.getLogger(__name__)
 #: Directories in which new files are looked for.
 _DIRECTORIES = 4
 _STAGES = ("features", "fingerprint")
+#: The longest that is waited for the end of the thread: it may hang on a disk that has gone.
 _JOIN_SECONDS = 5.0
 
 
@@ -67,9 +70,9 @@ class LookAhead:
             files = list(islice(self._new_files(session), 3 * self._pool.workers))
             for path, stat in files:
                 self._begin((path,), identify_file, path, stat)
+            self._follow(files)
         except Exception:  # noqa: BLE001 (whatever it was, the run meets it again and reports it)
-            return
-        self._follow(files)
+            _log.debug("nothing more is looked at ahead", exc_info=True)
 
     def take(self, *key: Any) -> "Future[Any] | None":
         """Return what is under way, None where nothing is or where the file has changed since.
@@ -134,19 +137,16 @@ class LookAhead:
             # Where the run has it already, it goes on by itself.
             if found is None:
                 continue
-            try:
-                identity = found[2].result().identity
-                if identity is None or identity["audio_hash"] in decoded:
-                    continue
-                audio_hash = identity["audio_hash"]
-                decoded.add(audio_hash)
-                with self._engine.connect() as conn:
-                    known = find_analyses(conn, [audio_hash], keys)
-                if not known:
-                    key = (audio_hash, _STAGES, self._chosen)
-                    self._begin(key, analyse_file, path, stat, _STAGES, self._chosen)
-            except Exception:  # noqa: BLE001 (whatever it was, the run meets it again and reports it)
-                return
+            identity = found[2].result().identity
+            if identity is None or identity["audio_hash"] in decoded:
+                continue
+            audio_hash = identity["audio_hash"]
+            decoded.add(audio_hash)
+            with self._engine.connect() as conn:
+                known = find_analyses(conn, [audio_hash], keys)
+            if not known:
+                key = (audio_hash, _STAGES, self._chosen)
+                self._begin(key, analyse_file, path, stat, _STAGES, self._chosen)
 
 
 def _is_as(path: bytes, seen: FileStat) -> bool:

@@ -16,7 +16,7 @@ import time
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import inf, sqrt
+from math import ceil, inf, sqrt
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, func, select
@@ -39,9 +39,8 @@ _BEGINNING, _MARGIN, _LONG = 8, 1.5, 2.0
 #: on to as many, or so many times the whole; and where they are very many, the whole is looked at before a walk is given up.
 ASKED = 300_000
 _LONGEST, _MANY = 15.0, 6.0
-#: From so many rows on that the other way reads, a sample of so many rows of the library bounds it: by the value that so many of
-#: the sampled matches have reached, a page is full but for one time in a thousand, and then everything is read.
-_BOUNDED, _DRAWN, _REACHED = 80_000, 10_000, 5
+#: From so many rows on that the other way reads, a sample of so many rows of the library bounds it.
+_BOUNDED, _DRAWN = 80_000, 10_000
 #: Up to so many matches facets are counted; beyond, they are estimated from a sample of so many rows of the library.
 COUNTED = 20_000
 SAMPLED = 50_000
@@ -131,7 +130,7 @@ def matching_ids(conn: Connection, query: Query, limit: int, after: str | None =
             if further > min(reads, _LONGEST * visit):
                 further = visit if length < visit and reads > _MANY * visit else inf
         length = further
-    bound = _bound(conn, query, order, size, place) if reads is not None and reads >= _BOUNDED else None
+    bound = _bound(conn, query, order, limit, size, place) if reads is not None and reads >= _BOUNDED else None
     if bound is not None:
         rows = _rows(conn, _every(query, order, limit, place, bound))
         if len(rows) == limit:
@@ -139,19 +138,25 @@ def matching_ids(conn: Connection, query: Query, limit: int, after: str | None =
     return _rows(conn, every)
 
 
-def _bound(conn: Connection, query: Query, order: _Order, size: float, place: tuple[Any, int] | None) -> Any:
+def _bound(conn: Connection, query: Query, order: _Order, limit: int, size: float, place: tuple[Any, int] | None) -> Any:
     """Return a value of the order up to which there are a page's matches and not many more; None where a sample tells none."""
     if order.name is None or order.source != TABLE or (place is not None and place[0] is None):
         return None
     further, _ = _behind(order, place)
     wanted = all_of([*search_conditions(query), *further])
-    drawn = min(100.0, 100 * _DRAWN / size)
+    share = min(1.0, _DRAWN / size)
+    enough = _enough(limit * share)
     sampled = conn.exec_driver_sql(
-        f"SELECT {order.value} FROM {TABLE} TABLESAMPLE SYSTEM ({drawn:.4f}) WHERE {wanted.text} "
-        f"ORDER BY 1 {order.direction} LIMIT {_REACHED}",
+        f"SELECT {order.value} FROM {TABLE} TABLESAMPLE SYSTEM ({100 * share:.4f}) WHERE {wanted.text} "
+        f"ORDER BY 1 {order.direction} LIMIT {enough}",
         wanted.values,
     ).all()
-    return sampled[-1][0] if len(sampled) == _REACHED else None
+    return sampled[-1][0] if len(sampled) == enough else None
+
+
+def _enough(expected: float) -> int:
+    """Return by how many sampled matches a page is full, but for one time in a thousand, of which a sample has so many."""
+    return ceil(expected + 4 * sqrt(expected) + 1)
 
 
 def _reads(conn: Connection, statement: Sql) -> float:
@@ -204,10 +209,9 @@ def _walk(query: Query, order: _Order, limit: int, visit: int, place: tuple[Any,
 def _every(query: Query, order: _Order, limit: int, place: tuple[Any, int] | None, bound: Any = None) -> Sql:
     """Return the way by the filters' indexes: every match, or those up to a value of the order, sorted."""
     further, behind = _behind(order, place)
-    wanted = all_of([*search_conditions(query), *behind])
     if bound is not None:
-        upto = Sql(f"{order.value} {'>=' if order.descending else '<='} CAST(%s AS {order.type})", (bound,))
-        wanted = all_of([*search_conditions(query), *further, upto])
+        behind = [*further, Sql(f"{order.value} {'>=' if order.descending else '<='} CAST(%s AS {order.type})", (bound,))]
+    wanted = all_of([*search_conditions(query), *behind])
     # What has no value comes last either way.
     keys = "" if order.name is None else f"found.value_ {order.direction} NULLS LAST, "
     # The offset keeps the planner from walking the order's index all the same.

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from itertools import pairwise
 
+import numpy as np
 import pytest
 from sqlalchemy import Connection, Engine, text
 
@@ -93,6 +94,13 @@ def test_pages_are_the_whole_in_its_order(conn: Connection, order: str, terms: s
     assert pages == [id_ for id_, _ in whole]
 
 
+def every_match(conn: Connection, query: str, limit: int) -> list[tuple[int, object]]:
+    """Return a page by the filters' indexes alone."""
+    parsed = parse_query(query)
+    every = module._every(parsed, module._order(parsed), limit, None)
+    return [(id_, value) for id_, value in conn.exec_driver_sql(every.text, every.values)]
+
+
 @pytest.mark.parametrize("asked", [0, 10**9])
 def test_both_ways_find_the_same_page(conn: Connection, monkeypatch: pytest.MonkeyPatch, asked: int) -> None:
     """Whether the walk fills the page, goes on, asks the planner or gives up."""
@@ -109,21 +117,19 @@ def test_both_ways_find_the_same_page(conn: Connection, monkeypatch: pytest.Monk
         "is:failed sort:-added",
         "valence<0.5 acousticness>0.5 sort:title",
     ):
-        query = parse_query(text_)
-        every = module._every(query, module._order(query), 20, None)
-        assert matching_ids(conn, query, 20) == [(id_, value) for id_, value in conn.exec_driver_sql(every.text, every.values)]
+        assert matching_ids(conn, parse_query(text_), 20) == every_match(conn, text_, 20)
     assert bool(told) == (asked == 0)
     assert all(0 < rows <= 2 * TRACKS for rows in told)
 
 
-@pytest.mark.parametrize("reached", [1, 30])
-def test_what_a_sample_bounds_is_the_same_page(conn: Connection, monkeypatch: pytest.MonkeyPatch, reached: int) -> None:
+@pytest.mark.parametrize("enough", [1, 30])
+def test_what_a_sample_bounds_is_the_same_page(conn: Connection, monkeypatch: pytest.MonkeyPatch, enough: int) -> None:
     """Whether the bound leaves a page's worth of matches, or too few (the first of all), so that everything is read."""
     monkeypatch.setattr(module, "ASKED", 0)
     monkeypatch.setattr(module, "VISITED", (60, 60))
     monkeypatch.setattr(module, "_BOUNDED", 0)
     monkeypatch.setattr(module, "_DRAWN", 10 * TRACKS)  # all of them
-    monkeypatch.setattr(module, "_REACHED", reached)
+    monkeypatch.setattr(module, "_enough", lambda expected: enough)
     bounds: list[object] = []
     bound = module._bound
     monkeypatch.setattr(module, "_bound", lambda *given: bounds.append(bound(*given)) or bounds[-1])
@@ -133,9 +139,7 @@ def test_what_a_sample_bounds_is_the_same_page(conn: Connection, monkeypatch: py
         "valence<0.5 acousticness>0.5 sort:title",
         "is:failed",
     ):
-        query = parse_query(text_)
-        every = module._every(query, module._order(query), 20, None)
-        whole = [(id_, value) for id_, value in conn.exec_driver_sql(every.text, every.values)]
+        query, whole = parse_query(text_), every_match(conn, text_, 20)
         assert matching_ids(conn, query, 20) == whole
         first = matching_ids(conn, query, 8)
         assert first == whole[:8]
@@ -143,6 +147,15 @@ def test_what_a_sample_bounds_is_the_same_page(conn: Connection, monkeypatch: py
         place = mark(first[-1][1], first[-1][0])
         assert matching_ids(conn, query, 12, place) == whole[8:]
     assert any(value is not None for value in bounds)
+
+
+def test_a_longer_page_is_bounded_by_more_of_the_sample() -> None:
+    random = np.random.default_rng(1)
+    for limit, share in ((51, 0.01), (501, 0.01), (5_000, 0.01), (51, 0.03)):
+        # How many matches come before the last of so many that are drawn with this chance each.
+        passed = module._enough(limit * share) + random.negative_binomial(module._enough(limit * share), share, 20_000)
+        assert (passed < limit).mean() < 0.001
+        assert passed.mean() < 20 * limit
 
 
 def test_facets_of_many_are_estimated_and_say_so(conn: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
