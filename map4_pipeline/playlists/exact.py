@@ -152,7 +152,8 @@ class _Proof:
         if not np.isfinite(found.bound) or found.bound + at_least > self._cost + _CLOSE:
             return None
         loss = np.maximum(at_least, arena.weakest * (1 - arena.scores))
-        arcs = [np.argwhere(through + loss <= self._cost + _CLOSE) for through in found.through]
+        # Where no set is known yet, every arc is cheap enough that a set can use.
+        arcs = [np.argwhere(np.isfinite(through) & (through + loss <= self._cost + _CLOSE)) for through in found.through]
         if any(not len(pairs) for pairs in arcs):
             return None
         return _Part(low, high, found.bound + at_least, arcs)

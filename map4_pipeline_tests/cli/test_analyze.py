@@ -137,7 +137,9 @@ def test_ctrl_c_ends_it_without_a_traceback(sound: Path, tmp_path: Path) -> None
     # So many that it is not through before the signal comes, however late that is.
     for number in range(1000):
         os.link(sound, tmp_path / f"{number:03d}.wav")
-    command = [sys.executable, "-c", "from map4_pipeline.cli.main import run; run()", "analyze", str(tmp_path), "--json"]
+    # A shell that runs the tests in the background has its children ignore the signal.
+    heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    command = [sys.executable, "-c", f"{heed}; from map4_pipeline.cli.main import run; run()", "analyze", str(tmp_path), "--json"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
     process.stdout.readline()

@@ -113,6 +113,16 @@ def test_what_is_proven_impossible_is_impossible(wished: Wishes, seed: int) -> N
         assert built.cost.total == pytest.approx(best, abs=1e-5)
 
 
+def test_it_is_proven_that_there_is_no_set_where_each_track_alone_could_be_in_one() -> None:
+    # The relaxation finds a path here, and no set is known: the solver has to say that there is none.
+    pool, scores = random_pool(6, 113, unknown=0.15, artists=3)
+    wished = Wishes(tracks=(4, 4), artist_gap=1, keys="strict")
+    with pytest.raises(InfeasibleError) as caught:
+        build_set(pool, scores, wished, seed=113)
+    assert [(conflict.wishes, conflict.proven) for conflict in caught.value.conflicts] == [(("keys",), True)]
+    assert best_by_trying(make_problem(pool, scores, wished, Weights()), 4) is None
+
+
 @pytest.mark.parametrize("seed", range(2))
 def test_a_small_set_is_the_best_there_is(seed: int) -> None:
     pool, scores = random_pool(6, seed)
