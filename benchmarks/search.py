@@ -1,6 +1,6 @@
 """Search over generated libraries: a mix of what people type, with p50, p95 and p99 by kind, on a real connection, without Redis.
 
-    python -m benchmarks.search [--tracks 100000 1000000] [--rounds 60] [--explain]
+    python -m benchmarks.search [--tracks 100000 1000000] [--rounds 60] [--no-columns] [--explain]
 
 The words, names and values come from the library itself, so that a query's size has the library's distribution. Every query runs
 once before it is measured: the process, the connection and the database's memory are warm. A page has 50 tracks with all columns.
@@ -153,12 +153,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--tracks", type=int, nargs="+", default=list(LIMITS))
     parser.add_argument("--rounds", type=int, default=60)
     parser.add_argument("--repeat", type=int, default=1, help="the fastest of so many counts, where other programs disturb")
+    parser.add_argument("--no-columns", dest="columns", action="store_false", help="by the database alone, as `map4 search` does")
     parser.add_argument("--cpu", action="store_true", help="CPU time of client and server: on a busy machine")
     parser.add_argument("--explain", action="store_true", help="also the plans of the slowest query of each kind")
     options = parser.parse_args(arguments)
     missed = 0
     for tracks in options.tracks:
-        missed += measure(tracks, options.rounds, options.explain, options.repeat, cpu=options.cpu)
+        missed += measure(tracks, options.rounds, options.explain, options.repeat, cpu=options.cpu, columns=options.columns)
     return 1 if missed else 0
 
 
@@ -170,13 +171,19 @@ def clock_of(conn: Connection, *, cpu: bool) -> Callable[[], float]:
     return lambda: time.process_time() + int(server.read_text().split()[0]) / 1e9
 
 
-def measure(tracks: int, rounds: int, explain: bool, repeat: int = 1, *, cpu: bool = False) -> int:
+def measure(tracks: int, rounds: int, explain: bool, repeat: int = 1, *, cpu: bool = False, columns: bool = True) -> int:
     """Measure one library."""
+    from map4_pipeline.store.columns import follow
     from map4_pipeline.store.query import parse_query
     from map4_pipeline.store.search import count, facets, search
 
     engine = prepared(tracks)
     missed = 0
+    if columns:
+        begun = time.perf_counter()
+        held = follow(engine)
+        held.catch_up(engine, wait=True)
+        print(f"\ncolumns of {tracks:,} tracks: {held.size_bytes / 1e6:.0f} MB, read in {time.perf_counter() - begun:.1f} s")
     with engine.connect() as conn:
         print(f"\n{tracks:,} tracks\n{sizes(conn)}")
         clock = clock_of(conn, cpu=cpu)

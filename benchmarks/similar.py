@@ -55,7 +55,7 @@ def speed(size: int, questions: int, *, cpu: bool = False) -> None:
         print(f"\n{size:,} tracks: {len(index):,} vectors read in {loaded:.1f} s, {index.size_bytes / 1e6:.0f} MB held")
         if cpu:
             print("  milliseconds of a processor, client and server together")
-        ids = index._table.ids[np.isfinite(index._table._points[:, : len(index)]).any(axis=0)]
+        ids = index._table.ids[np.isfinite(index._table._rows["points"]).any(axis=0)]
         asked = random.choice(ids, questions).tolist()
         filters = [parse_query(text) for text in _FILTERS]
         conn.rollback()

@@ -131,6 +131,7 @@ def make_app() -> "FastAPI":
     from map4_pipeline.observe.logs import configure_logging, is_configured
     from map4_pipeline.observe.sentry import start_sentry
     from map4_pipeline.settings import settings
+    from map4_pipeline.store.columns import follow
     from map4_pipeline.store.database import make_engine, resolve_url
     from map4_pipeline.store.reads import count_ahead
     from map4_pipeline.store.similar import warm_up
@@ -149,6 +150,7 @@ def make_app() -> "FastAPI":
     engine = make_engine(resolve_url(configured), trusted_seconds=_TRUSTED_SECONDS, **options)
     app = create_app(configured, engine, redis_url(configured), threads=threads, tls=configured.tls_certificate is not None)
 
+    columns = follow(engine)
     ended = threading.Event()
 
     def ahead() -> None:
@@ -157,6 +159,9 @@ def make_app() -> "FastAPI":
         if ended.is_set():
             return
         count_ahead(engine, app.state.context.cache, TOLERANCE_SECONDS)
+        if ended.is_set():
+            return
+        columns.catch_up(engine, wait=True)
         # What is there now stays: looking through it for what could be thrown away would hold up every request for a moment.
         gc.collect()
         garbage.loaded()
@@ -166,6 +171,7 @@ def make_app() -> "FastAPI":
     def end() -> None:
         # A thread that imports or computes while the interpreter ends makes it abort (exit code 134).
         ended.set()
+        columns.end(_WARM_UP_SECONDS)
         thread.join(_WARM_UP_SECONDS)
 
     thread.start()

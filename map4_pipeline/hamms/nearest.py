@@ -10,6 +10,7 @@ import numpy as np
 
 from map4_pipeline.hamms.distances import PACKED, DistancesFrom, packed, unpacked
 from map4_pipeline.hamms.mixing import UNKNOWN_KEY, TransitionRules
+from map4_pipeline.hamms.rows import RowsById
 from map4_pipeline.hamms.transition_table import MixTable, ScoresFrom, scores_between
 
 if TYPE_CHECKING:
@@ -35,26 +36,23 @@ class NearestTable:
 
     def __init__(self) -> None:
         self.changes = 0
-        self._size = 0
-        self._ids: Places = np.empty(0, np.int64)
-        self._points: Singles = np.empty((PACKED, 0), np.float32)
-        self._mix: Singles = np.empty((len(MIX_COLUMNS), 0), np.float32)
+        self._rows = RowsById(points=np.empty((PACKED, 0), np.float32), mix=np.empty((len(MIX_COLUMNS), 0), np.float32))
         self._partial: Places = np.empty(0, np.int64)
         self._empty: Places = np.empty(0, np.int64)
         self._partial_points: Singles = np.empty((PACKED, 0), np.float32)
 
     def __len__(self) -> int:
-        return self._size
+        return len(self._rows)
 
     @property
     def ids(self) -> "Places":
         """The tracks' ids, rising."""
-        return self._ids[: self._size]
+        return self._rows.ids
 
     @property
     def size_bytes(self) -> int:
         """Memory taken."""
-        return self._ids.nbytes + self._points.nbytes + self._mix.nbytes + self._partial.nbytes + self._partial_points.nbytes
+        return self._rows.size_bytes + self._partial.nbytes + self._partial_points.nbytes
 
     def put(self, ids: "Places", points: "Singles", mix: "Singles") -> None:
         """Add tracks, or replace what is known of them.
@@ -73,100 +71,65 @@ class NearestTable:
         self.changes += 1
         points, mix = packed(points), mix.copy()
         np.nan_to_num(mix[:, _KEY], copy=False, nan=UNKNOWN_KEY)
-        order = np.argsort(ids, kind="stable")
-        ids, points, mix = ids[order], points[order], mix[order]
-        known = self.ids
-        places = np.searchsorted(known, ids)
-        old = np.zeros(len(ids), bool)
-        inside = places < len(known)
-        old[inside] = known[places[inside]] == ids[inside]
-        self._points[:, places[old]] = points[old].T
-        self._mix[:, places[old]] = mix[old].T
-        new = ~old
-        if new.any():
-            self._extend(ids[new], points[new], mix[new])
-        if new.any() or len(ids) > self._size // 8:
-            self._note_partial(np.flatnonzero(np.isnan(self._points[:, : self._size]).any(axis=0)))
+        added = self._rows.put(ids, points=points.T, mix=mix.T)
+        if added or len(ids) > len(self) // 8:
+            self._note_partial(np.flatnonzero(np.isnan(self._rows["points"]).any(axis=0)))
         else:
+            places = self.places(ids)
             others = self._partial[~np.isin(self._partial, places)]
-            lacking = places[np.isnan(points).any(axis=1)]
+            lacking = places[np.isnan(self._rows["points"][:, places]).any(axis=0)]
             if len(lacking) or len(others) < len(self._partial):
                 self._note_partial(np.sort(np.concatenate([others, lacking]), kind="stable"))
 
     def _note_partial(self, places: "Places") -> None:
         """Take down which tracks lack a dimension, and which lack all."""
         self._partial = places
-        self._partial_points = self._points[:, places]
+        self._partial_points = self._rows["points"][:, places]
         self._empty = places[np.isnan(self._partial_points).all(axis=0)]
-
-    def _extend(self, ids: "Places", points: "Singles", mix: "Singles") -> None:
-        behind = not self._size or ids[0] > self._ids[self._size - 1]
-        size = self._size + len(ids)
-        if size > len(self._ids):
-            # An eighth more than is needed: a library grows by many small commits.
-            room = size + size // 8
-            for name in ("_ids", "_points", "_mix"):
-                held = getattr(self, name)
-                grown = np.empty((*held.shape[:-1], room), held.dtype)
-                grown[..., : self._size] = held[..., : self._size]
-                setattr(self, name, grown)
-        part = slice(self._size, size)
-        self._ids[part], self._points[:, part], self._mix[:, part] = ids, points.T, mix.T
-        self._size = size
-        if not behind:
-            order = np.argsort(self.ids, kind="stable")
-            self._ids[:size] = self._ids[order]
-            for table in (self._points, self._mix):
-                for column in table:
-                    column[:size] = column[order]
 
     def get(self, id_: int) -> "tuple[Singles, Singles] | None":
         """Return the embedding of a track and its columns for mixing, None when it is not there."""
         place = self.place(id_)
-        return None if place is None else (unpacked(self._points[:, place]), self._mix[:, place].copy())
+        return None if place is None else (unpacked(self._rows["points"][:, place]), self._rows["mix"][:, place].copy())
 
     def place(self, id_: int) -> int | None:
         """Return where a track is, None when it is not there."""
-        place = int(np.searchsorted(self.ids, id_))
-        return place if place < self._size and self._ids[place] == id_ else None
+        return self._rows.place(id_)
 
     def drop(self, ids: "Places") -> None:
         """Forget tracks; ids that are not there do no harm."""
         self.changes += 1
         places = self.places(ids)
-        self._points[:, places] = math.nan
+        self._rows["points"][:, places] = math.nan
         self._note_partial(np.union1d(self._partial, places))
 
     def places(self, ids: "Places") -> "Places":
         """Return where tracks are, those that are there."""
-        wanted = np.unique(ids)
-        found = np.searchsorted(self.ids, wanted)
-        inside = found < self._size
-        found, wanted = found[inside], wanted[inside]
-        return np.asarray(found[self.ids[found] == wanted])
+        return self._rows.places(ids)
 
     def distances(self, point: "Singles") -> "Singles":
         """Return how far each track is from an embedding: 1 - similarity, infinite where nothing is in common."""
-        found = np.empty(self._size, np.float32)
-        measure = DistancesFrom(point, min(_BLOCK, self._size))
-        for start in range(0, self._size, _BLOCK):
-            part = slice(start, min(start + _BLOCK, self._size))
-            measure(self._points[:, part], found[part])
+        found = np.empty(len(self), np.float32)
+        points = self._rows["points"]
+        measure = DistancesFrom(point, min(_BLOCK, len(self)))
+        for start in range(0, len(self), _BLOCK):
+            part = slice(start, min(start + _BLOCK, len(self)))
+            measure(points[:, part], found[part])
         if len(self._partial):
             found[self._partial] = measure.partly(self._partial_points)
         return found
 
     def mix_distances(self, mix: "Singles", rules: TransitionRules) -> "Singles":
         """Return 1 - the score of the transition from a track (its `MIX_COLUMNS`) to each; infinite for forgotten ones."""
-        found = np.empty(self._size, np.float32)
-        quick = ScoresFrom(mix, rules, min(_BLOCK, self._size)) if rules.key_lock else None
-        first = _mix_table(mix[:, None])
-        for start in range(0, self._size, _BLOCK):
-            part = slice(start, min(start + _BLOCK, self._size))
+        found = np.empty(len(self), np.float32)
+        quick = ScoresFrom(mix, rules, min(_BLOCK, len(self))) if rules.key_lock else None
+        first, columns = _mix_table(mix[:, None]), self._rows["mix"]
+        for start in range(0, len(self), _BLOCK):
+            part = slice(start, min(start + _BLOCK, len(self)))
             if quick is not None:
-                quick(self._mix[:, part], found[part])
+                quick(columns[:, part], found[part])
             else:
-                found[part] = scores_between(first, _mix_table(self._mix[:, part]), rules)[0]
+                found[part] = scores_between(first, _mix_table(columns[:, part]), rules)[0]
         np.subtract(np.float32(1), found, out=found)
         found[self._empty] = math.inf
         return found

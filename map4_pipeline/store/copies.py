@@ -6,20 +6,31 @@ versions of a piece (a remix, a live take) are recordings of their own. What gro
 """
 
 from collections.abc import Collection, Iterable, Sequence
+from typing import NamedTuple
 
 from sqlalchemy import Connection
 
 from map4_pipeline.store.duplicate_decisions import VERSION_KIND
 
 #: As text: it is part of every question for similar tracks, and building the statement took longer than its answer.
-_RECORDINGS = """
-    SELECT t.id, t.audio_hash, m.group_id, g.keeper_track_id
-    FROM tracks AS t LEFT JOIN (
+GROUPED = f"""
+    tracks AS t LEFT JOIN (
         duplicate_members AS m
-        JOIN duplicate_groups AS g ON g.id = m.group_id AND g.kind <> %s AND g.state <> 'not_duplicates'
+        JOIN duplicate_groups AS g ON g.id = m.group_id AND g.kind <> '{VERSION_KIND}' AND g.state <> 'not_duplicates'
     ) ON m.track_id = t.id
-    WHERE t.id = ANY(CAST(%s AS bigint[]))
 """
+#: What `Recorded` has, of `GROUPED`.
+RECORDED = "t.id, t.audio_hash, m.group_id, g.keeper_track_id"
+_RECORDED = f"SELECT {RECORDED} FROM {GROUPED} WHERE t.id = ANY(CAST(%s AS bigint[]))"  # noqa: S608 (names are ours)
+
+
+class Recorded(NamedTuple):
+    """A track, its sound data, and the group of copies that it is in."""
+
+    id: int
+    audio_hash: str | None
+    group_id: int | None
+    keeper_id: int | None
 
 
 def without_copies(
@@ -37,7 +48,15 @@ def without_copies(
     heard : collection of int
         Recordings of which nothing stays.
     """
-    recordings, keepers = _recordings(conn, {*ids, *heard})
+    rows = conn.exec_driver_sql(_RECORDED, (list({*ids, *heard}),))
+    return drop_copies(ids, map(Recorded._make, rows), wanted=wanted, heard=heard)
+
+
+def drop_copies(
+    ids: Sequence[int], rows: Iterable[Recorded], *, wanted: Collection[int] = (), heard: Collection[int] = ()
+) -> list[int]:
+    """Return the same from what was read of these tracks, those of `heard` too."""
+    recordings, keepers = _recordings(list(rows))
     told = {recordings.get(id_) for id_ in heard} - {None}
     asked = {recordings[id_] for id_ in ids if id_ in wanted and id_ in recordings}
     among = {recordings[id_]: id_ for id_ in ids if id_ in keepers and id_ in recordings}
@@ -58,9 +77,8 @@ def without_copies(
     return kept
 
 
-def _recordings(conn: Connection, ids: Iterable[int]) -> tuple[dict[int, int], set[int]]:
+def _recordings(rows: Sequence[Recorded]) -> tuple[dict[int, int], set[int]]:
     """Return the number of the recording of each track that has copies or might, and which are the ones to keep."""
-    rows = conn.exec_driver_sql(_RECORDINGS, (VERSION_KIND, list(ids))).all()
     # A track is in one group of copies at most, and tracks of the same audio may be in none yet: a group is what is in it and
     # whatever sounds the same.
     groups: dict[str, int] = {audio: group for _, audio, group, _ in rows if audio and group is not None}

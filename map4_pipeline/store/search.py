@@ -22,11 +22,13 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Engine, func, select
 from sqlalchemy.dialects import postgresql
 
+from map4_pipeline.store.columns import current_columns, may_answer
+from map4_pipeline.store.following import generation_of
 from map4_pipeline.store.listing import rows_by_id
 from map4_pipeline.store.marks import MarkError, mark, read_mark
-from map4_pipeline.store.query import Query, Range
+from map4_pipeline.store.query import Query, Range, Text
 from map4_pipeline.store.schema import track_search, tracks
-from map4_pipeline.store.search_terms import TABLE, Sql, all_of, camelot_text, condition
+from map4_pipeline.store.search_terms import TABLE, Sql, all_of, camelot_text, condition, spaced
 from map4_pipeline.store.search_terms import conditions as search_conditions
 
 #: Least and most rows that are looked at along the order's index before the other way is taken; between them the square root of
@@ -41,6 +43,10 @@ ASKED = 300_000
 _LONGEST, _MANY = 15.0, 6.0
 #: From so many rows on that the other way reads, a sample of so many rows of the library bounds it.
 _BOUNDED, _DRAWN = 80_000, 10_000
+#: Of the columns in memory, so many candidates more than a page has are looked up in the database; where too few of them match,
+#: so many times as many, so many times.
+_SPARE, _MORE, _TRIES = 8, 8, 3
+_FOLDED = "SELECT map4_fold(%s), tsvector_to_array(map4_words(%s, 'D'))"
 #: Up to so many matches facets are counted; beyond, they are estimated from a sample of so many rows of the library.
 COUNTED = 20_000
 SAMPLED = 50_000
@@ -118,12 +124,18 @@ def matching_ids(conn: Connection, query: Query, limit: int, after: str | None =
     size = _usual_size(conn)
     visit = max(VISITED[0], min(VISITED[1], round(sqrt(51 * size))))
     every = _every(query, order, limit, place)
+    behind = False
     reads = None if size >= ASKED else 0.0
     length: float = max(limit, visit // _BEGINNING)
     while length < inf:
         rows = _rows(conn, _walk(query, order, limit, round(length), place))
         if len(rows) == limit:
             return rows
+        if not behind:
+            held = _held(conn, query, order, limit, size, place)
+            if held is not None:
+                return held
+            behind = True
         further = _MARGIN * length * limit / len(rows) if rows else inf
         if further > _LONG * visit:
             reads = _reads(conn, every) if reads is None else reads
@@ -136,6 +148,40 @@ def matching_ids(conn: Connection, query: Query, limit: int, after: str | None =
         if len(rows) == limit:
             return rows
     return _rows(conn, every)
+
+
+def _held(
+    conn: Connection, query: Query, order: _Order, limit: int, size: float, place: tuple[Any, int] | None
+) -> list[tuple[int, Any]] | None:
+    """Return a page by the columns that this process holds in memory; None where they do not help."""
+    current = current_columns(conn, size) if may_answer(query) else None
+    if current is None:
+        return None
+    columns, generation = current
+    texts = {term.text for term in query.terms if isinstance(term, Text) and term.field == "genre"}
+    folded = {text: _folded(conn, text) for text in texts}
+    count, gone = limit + _SPARE, False
+    column = None if order.name is None else order.value.removeprefix(f"{TABLE}.")
+    for attempt in range(_TRIES):
+        found = columns.first(query, count, generation, column=column, descending=order.descending, place=place, folded=folded)
+        if found is None:
+            return None
+        rows = _rows(conn, _every(query, order, limit, place, among=found.ids))
+        if generation_of(conn) != generation:
+            return None
+        gone = gone or (len(rows) < min(limit, len(found.ids)) and (found.exact or attempt == _TRIES - 1))
+        if gone:
+            columns.drop(conn, found.ids, generation)
+        if found.whole or len(rows) == limit:
+            return rows
+        count *= _MORE
+    return None
+
+
+def _folded(conn: Connection, text: str) -> tuple[str, list[str]]:
+    """Return how a text stands in `track_search`, and the words that are looked for."""
+    folded, words = conn.exec_driver_sql(_FOLDED, (text.replace("\0", ""), " ".join(spaced(text)))).one()
+    return folded, words
 
 
 def _bound(conn: Connection, query: Query, order: _Order, limit: int, size: float, place: tuple[Any, int] | None) -> Any:
@@ -206,11 +252,15 @@ def _walk(query: Query, order: _Order, limit: int, visit: int, place: tuple[Any,
     )
 
 
-def _every(query: Query, order: _Order, limit: int, place: tuple[Any, int] | None, bound: Any = None) -> Sql:
-    """Return the way by the filters' indexes: every match, or those up to a value of the order, sorted."""
+def _every(
+    query: Query, order: _Order, limit: int, place: tuple[Any, int] | None, bound: Any = None, among: list[int] | None = None
+) -> Sql:
+    """Return the way by the filters' indexes: every match, or those up to a value of the order, or among these, sorted."""
     further, behind = _behind(order, place)
     if bound is not None:
         behind = [*further, Sql(f"{order.value} {'>=' if order.descending else '<='} CAST(%s AS {order.type})", (bound,))]
+    if among is not None:
+        behind = [*behind, Sql(f"{TABLE}.track_id = ANY(CAST(%s AS bigint[]))", (among,))]
     wanted = all_of([*search_conditions(query), *behind])
     # What has no value comes last either way.
     keys = "" if order.name is None else f"found.value_ {order.direction} NULLS LAST, "

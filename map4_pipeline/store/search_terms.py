@@ -7,6 +7,7 @@ under which the columns stand: that of the table, or of a subquery with the same
 
 import math
 import re
+import struct
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -18,15 +19,17 @@ from map4_pipeline.store.query import Added, Flag, Keys, OneOf, Query, Range, Te
 from map4_pipeline.store.schema import SEARCH_CONFIGURATION, SEARCH_SEPARATORS, track_search, tracks
 
 #: Half and double.
-_OCTAVES = (1.0, 2.0, 0.5)
+OCTAVES = (1.0, 2.0, 0.5)
 #: Below this a tempo or key is doubtful.
-_DOUBTFUL = 0.5
+DOUBTFUL = 0.5
 #: Scripts that are written without spaces: a word may begin anywhere. The migration has the same ranges (`map4_pairs`).
 _NO_SPACES = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]+")
 #: Weights of the fields in `track_search.words`.
 _WEIGHTS = {"title": "A", "artist": "B", "album": "C", "genre": "D"}
-_COLUMNS = {"bitrate": "bit_rate", "size": "file_size"}
-_SINGLES = frozenset(column.name for column in track_search.columns if isinstance(column.type, REAL))
+#: A query's field -> its column, where that has another name.
+COLUMNS = {"bitrate": "bit_rate", "size": "file_size"}
+#: Columns of single precision.
+SINGLES = tuple(column.name for column in track_search.columns if isinstance(column.type, REAL))
 #: The alias of the table itself.
 TABLE = "track_search"
 
@@ -82,19 +85,24 @@ def on_tracks(query: Query) -> list[ColumnElement[bool]]:
 
 def states(query: Query, t: str) -> list[Sql]:
     """Return the states that a query takes for granted."""
+    return [Sql(f"{t}.{name}" if wanted else f"NOT {t}.{name}") for name, wanted in assumed(query)]
+
+
+def assumed(query: Query) -> list[tuple[str, bool]]:
+    """Return the same as (column, what stands there)."""
     named = {term.name for term in query.terms if isinstance(term, Flag)}
     if not named & {"failed", "missing", "hidden", "ok"}:
-        return [Sql(f"{t}.listed")]
+        return [("listed", True)]
     wanted = {term.name for term in query.terms if isinstance(term, Flag) and not term.negated}
-    found: list[Sql] = []
+    found: list[tuple[str, bool]] = []
     if "hidden" not in named:
-        found.append(Sql(f"NOT {t}.hidden"))
+        found.append(("hidden", False))
     if "missing" not in named:
-        found.append(Sql(f"NOT {t}.missing"))
+        found.append(("missing", False))
     if not named & {"failed", "missing", "ok"}:
-        found.append(Sql(f"NOT {t}.failed AND NOT {t}.pending"))
+        found += [("failed", False), ("pending", False)]
     if wanted & {"failed", "missing", "hidden"}:
-        found.append(Sql(f"NOT {t}.listed"))  # follows from the others, and leads to the index of the few that are not listed
+        found.append(("listed", False))  # follows from the others, and leads to the index of the few that are not listed
     return found
 
 
@@ -154,16 +162,16 @@ _FLAGS: dict[str, Callable[[str], str]] = {
         f"WHERE m.track_id = {t}.track_id AND g.kind <> 'other_version' AND g.state IN ('open', 'keep'))"
     ),
     "conflict": lambda t: f"{t}.conflict",
-    "doubtful": lambda t: f"{t}.confidence < CAST({_DOUBTFUL} AS real)",
+    "doubtful": lambda t: f"{t}.confidence < CAST({DOUBTFUL} AS real)",
     "annotated": lambda t: f"{t}.annotated",
 }
 
 
 # ------------------------------------------------------------------ numbers
 def _range(term: Range, t: str) -> Sql:
-    name = _COLUMNS.get(term.field, term.field)
+    name = COLUMNS.get(term.field, term.field)
     readings = []
-    for factor in _OCTAVES if term.octaves else (1.0,):
+    for factor in OCTAVES if term.octaves else (1.0,):
         bounds: list[Sql] = []
         if term.low is not None:
             bounds.append(_bound(t, name, term.low * factor, term.low_open, upper=False))
@@ -175,8 +183,8 @@ def _range(term: Range, t: str) -> Sql:
 
 def _bound(t: str, name: str, value: float, is_open: bool, *, upper: bool) -> Sql:
     sign = "<" if upper else ">"
-    if name in _SINGLES:
-        return Sql(f"{t}.{name} {sign if is_open else sign + '='} {_SINGLE}", (_held(value),))
+    if name in SINGLES:
+        return Sql(f"{t}.{name} {sign if is_open else sign + '='} {_SINGLE}", (held_single(value),))
     # Whole numbers: the first or last that is within.
     whole = math.floor(value) if upper else math.ceil(value)
     if is_open and whole == value:
@@ -185,9 +193,9 @@ def _bound(t: str, name: str, value: float, is_open: bool, *, upper: bool) -> Sq
 
 
 def _equal(t: str, field: str, value: float) -> Sql:
-    name = _COLUMNS.get(field, field)
-    if name in _SINGLES:
-        return Sql(f"{t}.{name} = {_SINGLE}", (_held(value),))
+    name = COLUMNS.get(field, field)
+    if name in SINGLES:
+        return Sql(f"{t}.{name} = {_SINGLE}", (held_single(value),))
     if value != math.floor(value) or abs(value) > 2**62:
         return Sql("false")
     return Sql(f"{t}.{name} = {_WHOLE}", (int(value),))
@@ -198,12 +206,15 @@ _SINGLE = "CAST(%s AS real)"
 _WHOLE = "CAST(%s AS bigint)"
 
 
-def _held(value: float) -> float:
-    return math.copysign(min(abs(value), 3e38), value) if abs(value) > 1e-37 else 0.0
+def held_single(value: float) -> float:
+    """Return the number of the columns' precision that is nearest."""
+    held = math.copysign(min(abs(value), 3e38), value) if abs(value) > 1e-37 else 0.0
+    return float(struct.unpack("f", struct.pack("f", held))[0])
 
 
 # ------------------------------------------------------------------ words
-def _spaced(words: str) -> list[str]:
+def spaced(words: str) -> list[str]:
+    """Return the words of a text, as they are looked for."""
     for mark in SEARCH_SEPARATORS + "\0":
         words = words.replace(mark, " ")
     return words.split()
@@ -215,7 +226,7 @@ def _quoted(word: str) -> str:
 
 def _has_words(t: str, words: str, *, phrase: bool, weight: str = "") -> Sql:
     """Return that there is a phrase, or words of which the last may go on; in the field with a weight."""
-    parts = [_quoted(part) + (f":{weight}" if weight else "") for part in _spaced(words)]
+    parts = [_quoted(part) + (f":{weight}" if weight else "") for part in spaced(words)]
     if not parts:
         return Sql("false")
     if not phrase:

@@ -1,11 +1,10 @@
 """What is like a track, and what mixes into it: exact, over all vectors, which a process keeps in memory.
 
-The vectors are read once by COPY. From then on every question asks PostgreSQL first whether anything changed (`map4_generation`),
-and if so for what was written since, so an ingest in another process is seen at once. What is found is looked up in the database
-before it is shown: a track that has gone, is hidden or does not fit the filters is not in the answer, whatever memory says.
+The vectors follow the database (`store.following`): every question takes over first what was written since the last one. What is
+found is looked up in the database before it is shown: a track that has gone, is hidden or does not fit the filters is not in the
+answer, whatever memory says.
 """
 
-import io
 import logging
 import threading
 import weakref
@@ -14,18 +13,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from sqlalchemy import Connection, Engine, func, select
+from sqlalchemy import Connection, Engine
 
 from map4_pipeline.hamms import DIMENSIONS
 from map4_pipeline.hamms.nearest import MIX_COLUMNS, NearestTable
 from map4_pipeline.hamms.similarity import Similarity, compare_many, embed_table, embed_tracks
 from map4_pipeline.hamms.transition import MixTrack, Transition, TransitionRules, transition
 from map4_pipeline.hamms.vector import BPM_HIGH, BPM_LOW
-from map4_pipeline.store.copies import without_copies
+from map4_pipeline.store.copies import GROUPED, RECORDED, Recorded, drop_copies, without_copies
 from map4_pipeline.store.errors import StoreError
+from map4_pipeline.store.following import FollowedRows, copied
 from map4_pipeline.store.listing import rows_by_id
 from map4_pipeline.store.query import Query
-from map4_pipeline.store.schema import track_search
 from map4_pipeline.store.search_terms import TABLE, all_of, conditions
 
 if TYPE_CHECKING:
@@ -34,20 +33,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 #: Candidates that are looked up first; where a filter leaves too few of them, everything it finds is compared.
 _CANDIDATES = 256
-_CHUNK = 200_000
-#: What other roles' sessions do is not shown to everybody: their transactions are taken to be no older than this.
-_HIDDEN_MINUTES = 10
 _DIMENSION_COLUMNS = tuple(name for name in DIMENSIONS if name not in ("bpm", "key"))
 _COLUMNS = ("track_id", "listed", "bpm", "camelot", "bpm_confidence", "key_confidence", "loudness", *_DIMENSION_COLUMNS)
-
-#: The state of the library, and from when on another transaction may still have written what is not seen yet.
-_STATE = """
-    SELECT (SELECT map4_generation()) AS generation,
-           least(clock_timestamp(), min(xact_start), CASE WHEN bool_or(query = '<insufficient privilege>')
-               THEN clock_timestamp() - make_interval(mins => %s) END) AS since
-    FROM pg_stat_activity
-    WHERE datname = current_database() AND pid <> pg_backend_pid() AND coalesce(backend_type, 'client backend') = 'client backend'
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +56,14 @@ class Similar:
     transition: Transition
 
 
-class SimilarIndex:
+class SimilarIndex(FollowedRows):
     """The vectors of a library's listed tracks; one for each process and database (`index_of`)."""
 
+    _first = "s.listed"
+
     def __init__(self) -> None:
-        self._lock = threading.RLock()
+        super().__init__()
         self._table = NearestTable()
-        self._generation: str | None = None
-        self._since: Any = None
 
     def __len__(self) -> int:
         return len(self._table)
@@ -85,26 +72,6 @@ class SimilarIndex:
     def size_bytes(self) -> int:
         """Memory taken."""
         return self._table.size_bytes
-
-    def refresh(self, conn: Connection) -> None:
-        """Take over what was written since the last time; read everything the first time."""
-        # Without the lock, so that threads that find nothing new do not wait for each other's answer.
-        if conn.exec_driver_sql("SELECT map4_generation()").scalar_one() == self._generation:
-            return
-        with self._lock:
-            state = conn.exec_driver_sql(_STATE, (_HIDDEN_MINUTES,)).one()
-            if state.generation == self._generation:
-                return
-            if self._generation is None or _number(state.generation) < _number(self._generation):
-                # The second: a backup was restored under us.
-                self._load(conn)
-            else:
-                self._read(conn, "JOIN tracks AS t ON t.id = s.track_id WHERE t.updated_at >= %s", (self._since,))
-                newest = conn.scalar(select(func.max(track_search.c.track_id))) or 0
-                if len(self._table) and newest > self._table.ids[-1]:
-                    # Rows that came without a trigger (a bulk load, `map4_rebuild_search`).
-                    self._load(conn)
-            self._generation, self._since = state.generation, state.since
 
     def nearest(self, conn: Connection, track_id: int, count: int, query: Query, rules: TransitionRules | None) -> list[int]:
         """Return the ids of the nearest recordings that a query finds, roughly in order: no copy of the track or of each other.
@@ -140,18 +107,19 @@ class SimilarIndex:
             candidates = table.ids[table.closest(distances, max(_CANDIDATES, 2 * count))]
             everything = len(candidates) >= len(table)
         found: list[int] = []
+        read: dict[int, Recorded] = {}
         looked = 0
         while looked < len(candidates):
             # Without a filter nearly all candidates fit: the first few are enough.
             part = candidates[looked:] if looked else candidates[: _looked(count)]
             looked += len(part)
-            fitting, gone = _fitting(conn, part, query)
+            fitting, gone = _fitting(conn, part, query, track_id, read)
             found += [id_ for id_ in part.tolist() if id_ in fitting]
             if len(gone):
                 self._forget(table, gone, changes)
             whole = everything and looked == len(candidates)
             if whole or len(found) >= count:
-                others = _recordings(conn, track_id, found, count)
+                others = drop_copies(found, [read[id_] for id_ in (track_id, *found) if id_ in read], heard=(track_id,))[:count]
                 if whole or len(others) >= count:
                     return others
         # A narrow filter: everything it finds is compared.
@@ -174,18 +142,15 @@ class SimilarIndex:
             if table.changes == changes:
                 table.drop(gone)
 
-    def _load(self, conn: Connection) -> None:
-        self._generation, self._table = None, NearestTable()
-        last = -1
-        while True:
-            ids = self._read(conn, f"WHERE s.track_id > %s AND s.listed ORDER BY s.track_id LIMIT {_CHUNK}", (last,))
-            if len(ids) < _CHUNK:
-                return
-            last = int(ids[-1])
+    @property
+    def _newest(self) -> int:
+        return int(self._table.ids[-1]) if len(self._table) else 0
+
+    def _clear(self) -> None:
+        self._table = NearestTable()
 
     def _read(self, conn: Connection, which: str, values: Sequence[Any]) -> "NDArray[np.int64]":
-        """Read rows of `track_search` into the table and return their ids in the order they came."""
-        ids, listed, points, mix = _copied(conn, which, values)
+        ids, listed, points, mix = _embeddings(conn, which, values)
         points[~listed] = np.nan
         known = listed | np.isin(ids, self._table.ids)
         self._table.put(ids[known], points[known], mix[known])
@@ -265,33 +230,18 @@ def mix_track(row: dict[str, Any]) -> MixTrack:
 
 
 # ------------------------------------------------------------------ reading
-def _copied(
+def _embeddings(
     conn: Connection, which: str, values: Sequence[Any]
 ) -> "tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.float32], NDArray[np.float32]]":
     """Return ids, which are listed, embeddings and columns for mixing of rows of `track_search`."""
-    from pyarrow import csv, float64, int64, string
+    from pyarrow import float64, int64
 
-    cursor: Any = conn.connection.cursor()
-    try:
-        columns = ", ".join(f"s.{name}" for name in _COLUMNS)
-        wanted = cursor.mogrify(f"SELECT {columns} FROM track_search AS s {which}", tuple(values)).decode()
-        file = io.BytesIO()
-        cursor.copy_expert(f"COPY ({wanted}) TO STDOUT (FORMAT csv)", file)
-    finally:
-        cursor.close()
-    if not file.tell():
-        empty = np.empty((0, 0), np.float32)
-        return np.empty(0, np.int64), np.empty(0, bool), embed_table(np.empty((0, 12))), empty.reshape(0, len(MIX_COLUMNS))
-    file.seek(0)
-    types = {name: float64() for name in _COLUMNS} | {"track_id": int64(), "listed": string()}
-    parsed = csv.read_csv(
-        file,
-        read_options=csv.ReadOptions(column_names=list(_COLUMNS), use_threads=False),
-        convert_options=csv.ConvertOptions(column_types=types, null_values=[""]),
-    )
-    column = {name: parsed[name].to_numpy() for name in _COLUMNS if name != "listed"}
-    listed = np.array([value == "t" for value in parsed["listed"].to_pylist()])
-    return column["track_id"], listed, *_embedded(column)
+    types = {"track_id": int64(), "listed": int64()}
+    columns = {name: (f"s.{name}", types.get(name, float64())) for name in _COLUMNS}
+    columns["listed"] = ("CAST(s.listed AS integer)", int64())
+    table = copied(conn, columns, which, values)
+    column = {name: table[name].to_numpy() for name in _COLUMNS}
+    return column["track_id"], column["listed"] == 1, *_embedded(column)
 
 
 def _embedded(column: "dict[str, NDArray[np.float64]]") -> "tuple[NDArray[np.float32], NDArray[np.float32]]":
@@ -310,23 +260,26 @@ def _embedded(column: "dict[str, NDArray[np.float64]]") -> "tuple[NDArray[np.flo
 
 
 def _read_track(conn: Connection, track_id: int) -> "tuple[NDArray[np.float32], NDArray[np.float32]]":
-    ids, _, points, mix = _copied(conn, "WHERE s.track_id = %s", (track_id,))
+    ids, _, points, mix = _embeddings(conn, "WHERE s.track_id = %s", (track_id,))
     if not len(ids):
         raise StoreError(f"There is no track {track_id}.")
     return points[0], mix[0]
 
 
-def _fitting(conn: Connection, candidates: "NDArray[np.int64]", query: Query) -> "tuple[set[int], NDArray[np.int64]]":
-    """Return which candidates a query finds, and which are not listed any more."""
+def _fitting(
+    conn: Connection, candidates: "NDArray[np.int64]", query: Query, track_id: int, read: dict[int, Recorded]
+) -> "tuple[set[int], NDArray[np.int64]]":
+    """Return which candidates a query finds, and which are not listed any more; note what recordings they and a track are."""
     fits = all_of(conditions(query))
     rows = conn.exec_driver_sql(
-        f"SELECT {TABLE}.track_id, coalesce({fits.text}, false) FROM {TABLE} "
-        f"WHERE {TABLE}.track_id = ANY(CAST(%s AS bigint[])) AND {TABLE}.listed",
-        (*fits.values, candidates.tolist()),
+        f"SELECT {RECORDED}, {TABLE}.listed, coalesce({fits.text}, false) FROM {GROUPED} JOIN {TABLE} ON {TABLE}.track_id = t.id "
+        "WHERE t.id = ANY(CAST(%s AS bigint[]))",
+        (*fits.values, [track_id, *candidates.tolist()]),
     ).all()
-    there = {id_ for id_, _ in rows}
+    read |= {row[0]: Recorded(*row[:4]) for row in rows}
+    there = {row[0]: row[5] for row in rows if row[4]}
     gone = [id_ for id_ in candidates.tolist() if id_ not in there]
-    return {id_ for id_, it_fits in rows if it_fits}, np.array(gone, dtype=np.int64)
+    return {id_ for id_, it_fits in there.items() if it_fits}, np.array(gone, dtype=np.int64)
 
 
 def _recordings(conn: Connection, track_id: int, found: list[int], count: int) -> list[int]:
@@ -353,7 +306,3 @@ def _all_fitting(conn: Connection, query: Query) -> "NDArray[np.int64]":
     joined = f"SELECT string_agg(CAST({TABLE}.track_id AS text), ',') FROM {TABLE} WHERE {fits.text} AND {TABLE}.listed"
     found = conn.exec_driver_sql(joined, fits.values).scalar()
     return np.fromstring(found or "", dtype=np.int64, sep=",")
-
-
-def _number(generation: str) -> int:
-    return int(generation.split("-")[0])
