@@ -158,10 +158,10 @@ def make_app() -> "FastAPI":
         warm_up(engine)
         if ended.is_set():
             return
-        count_ahead(engine, app.state.context.cache, TOLERANCE_SECONDS)
+        columns.catch_up(engine, wait=True)
         if ended.is_set():
             return
-        columns.catch_up(engine, wait=True)
+        count_ahead(engine, app.state.context.cache, TOLERANCE_SECONDS)
         # What is there now stays: looking through it for what could be thrown away would hold up every request for a moment.
         gc.collect()
         garbage.loaded()
