@@ -1,19 +1,22 @@
 """Annotations over the API: what was said of a track, what asking would cost, and asking; a real socket in a provider's place."""
 
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
+from uuid import UUID
 
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, text
 
+from map4_pipeline.api import job_worker
 from map4_pipeline.api.app import create_app
 from map4_pipeline.settings import Settings
 
 from ..annotate.library import fill, settings_for
-from ..annotate.wire import Wire, serve
+from ..annotate.wire import Wire, good_annotation, serve
 from .conftest import LogIn
 from .test_lists import walked
 
@@ -110,3 +113,43 @@ def test_what_is_cancelled_begins_no_more_requests(log_in: LogIn, app: FastAPI, 
     assert ben.get(f"/api/annotations/{job['id']}").status_code == 404
     assert root.delete(f"/api/annotations/{job['id']}").json()["status"] == "cancelled"
     assert wire.first_requests == 0
+
+
+def test_a_job_that_is_cancelled_under_way_keeps_what_was_answered(
+    log_in: LogIn, app: FastAPI, wire: Wire, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    annotator = app.state.context.annotator
+    annotator._settings = annotator._settings.model_copy(update={"ai_tracks_per_request": 1, "ai_workers": 2})
+    asked, known, go_on = threading.Event(), threading.Event(), threading.Event()
+
+    def answer(track: dict[str, Any]) -> dict[str, Any]:
+        asked.set()
+        assert go_on.wait(60)
+        return good_annotation(track)
+
+    def beat(conn: Connection, job_id: UUID) -> bool:
+        cancelled = note_beat(conn, job_id)
+        if cancelled:
+            known.set()
+        return cancelled
+
+    note_beat = job_worker.note_beat
+    monkeypatch.setattr(job_worker, "_BEAT_SECONDS", 0.02)
+    monkeypatch.setattr(job_worker, "note_beat", beat)
+    wire.answer = answer
+    root = log_in("root", "admin")
+    job = root.post("/api/annotations", json={}).json()
+    assert asked.wait(60)
+    root.delete(f"/api/annotations/{job['id']}")
+    assert known.wait(60)
+    go_on.set()
+    job = ended(root, job)
+    assert job["status"] == "cancelled"
+    # What was asked is answered, kept and booked; the others were never asked about.
+    assert 1 <= wire.first_requests == wire.finished["openai", "replies"] <= 6
+    with engine.connect() as conn:
+        assert conn.scalar(text("SELECT count(*) FROM annotations WHERE status = 'ok'")) == wire.first_requests
+        assert conn.scalar(text("SELECT count(*) FROM tracks WHERE ai_analysis IS NOT NULL")) == wire.first_requests
+    again = ended(root, root.post("/api/annotations", json={}).json())
+    assert (again["status"], again["annotated"]) == ("completed", 25 - job["done"])
+    assert wire.first_requests == 25
