@@ -37,6 +37,7 @@ def speed(size: int, questions: int, *, cpu: bool = False) -> None:
     """Print how long questions take in a library of a size, or how much of a processor client and server need."""
     from benchmarks.fake_library import prepared
     from benchmarks.search import clock_of
+    from map4_pipeline.store.columns import follow
     from map4_pipeline.store.query import parse_query
     from map4_pipeline.store.similar import index_of, similar_tracks
 
@@ -49,7 +50,8 @@ def speed(size: int, questions: int, *, cpu: bool = False) -> None:
         similar_tracks(conn, first)
         index = index_of(engine)
         loaded = time.perf_counter() - started
-        # As `map4 serve` does, when all is read.
+        # As `map4 serve` does.
+        follow(engine).catch_up(engine, wait=True)
         gc.collect()
         gc.freeze()
         print(f"\n{size:,} tracks: {len(index):,} vectors read in {loaded:.1f} s, {index.size_bytes / 1e6:.0f} MB held")

@@ -28,7 +28,7 @@ from map4_pipeline.hamms.rows import RowsById
 from map4_pipeline.store.errors import StoreError
 from map4_pipeline.store.following import FollowedRows, copied, generation_of
 from map4_pipeline.store.query import Added, Flag, Keys, OneOf, Query, Range, Term, Text, Within
-from map4_pipeline.store.search_terms import COLUMNS, DOUBTFUL, OCTAVES, SINGLES, assumed, camelot_code, held_single
+from map4_pipeline.store.search_terms import COLUMNS, DOUBTFUL, OCTAVES, SINGLES, assumed, camelot_code, held_single, spaced
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -245,20 +245,36 @@ class SearchColumns(FollowedRows):
         try:
             if not self.is_of(generation) or self._odd:
                 return None
-            mask, exact = self._flags(_HERE, 0), True
-            for name, wanted in assumed(query):
-                mask &= self._flag(name, wanted=wanted)
-            for term in query.terms:
-                fits, sure = self._matching(term, folded)
-                exact &= sure
-                if fits is not None:
-                    mask &= ~fits if term.negated else fits
-            places = np.flatnonzero(mask)
+            places, exact = self._places(query, folded)
             if column is not None and column not in _NUMBERS:
                 return Candidates(self._rows.ids[places].tolist(), True, exact) if len(places) <= _SORTED else None
             return self._ordered(places, count, column, descending, place, exact)
         finally:
             self._lock.release()
+
+    def all_ids(self, query: Query, generation: str, folded: "Folded") -> "tuple[NDArray[np.int64], bool] | None":
+        """Return all tracks that a query may find, by id, and whether it finds all of them; None as `first` does."""
+        if not self._lock.acquire(timeout=_PATIENCE):
+            return None
+        try:
+            if not self.is_of(generation) or self._odd:
+                return None
+            places, exact = self._places(query, folded)
+            return self._rows.ids[places], exact
+        finally:
+            self._lock.release()
+
+    def _places(self, query: Query, folded: "Folded") -> "tuple[NDArray[np.int64], bool]":
+        """Return where the tracks are that a query may find, and whether it finds all of them."""
+        mask, exact = self._flags(_HERE, 0), True
+        for name, wanted in assumed(query):
+            mask &= self._flag(name, wanted=wanted)
+        for term in query.terms:
+            fits, sure = self._matching(term, folded)
+            exact &= sure
+            if fits is not None:
+                mask &= ~fits if term.negated else fits
+        return np.flatnonzero(mask), exact
 
     def _ordered(
         self,
@@ -468,6 +484,14 @@ def may_answer(query: Query) -> bool:
         term.field in _TEXTS if isinstance(term, Text) else isinstance(term, Range | OneOf | Keys | Added | Flag | Within)
         for term in query.terms
     )
+
+
+def fold_genres(conn: Connection, query: Query) -> "Folded":
+    """Return the texts that a query looks for in genres as `track_search` has them, and the words that are looked for."""
+    texts = {term.text for term in query.terms if isinstance(term, Text) and term.field == "genre"}
+    asked = "SELECT map4_fold(%s), tsvector_to_array(map4_words(%s, 'D'))"
+    rows = {text: conn.exec_driver_sql(asked, (text.replace("\0", ""), " ".join(spaced(text)))).one() for text in texts}
+    return {text: (folded, words) for text, (folded, words) in rows.items()}
 
 
 def _is_large(conn: Connection) -> bool:

@@ -22,13 +22,13 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Engine, func, select
 from sqlalchemy.dialects import postgresql
 
-from map4_pipeline.store.columns import current_columns, may_answer
+from map4_pipeline.store.columns import current_columns, fold_genres, may_answer
 from map4_pipeline.store.following import generation_of
 from map4_pipeline.store.listing import rows_by_id
 from map4_pipeline.store.marks import MarkError, mark, read_mark
-from map4_pipeline.store.query import Query, Range, Text
+from map4_pipeline.store.query import Query, Range
 from map4_pipeline.store.schema import track_search, tracks
-from map4_pipeline.store.search_terms import TABLE, Sql, all_of, camelot_text, condition, spaced
+from map4_pipeline.store.search_terms import TABLE, Sql, all_of, camelot_text, condition
 from map4_pipeline.store.search_terms import conditions as search_conditions
 
 #: Least and most rows that are looked at along the order's index before the other way is taken; between them the square root of
@@ -46,7 +46,6 @@ _BOUNDED, _DRAWN = 80_000, 10_000
 #: Of the columns in memory, so many candidates more than a page has are looked up in the database; where too few of them match,
 #: so many times as many, so many times.
 _SPARE, _MORE, _TRIES = 8, 8, 3
-_FOLDED = "SELECT map4_fold(%s), tsvector_to_array(map4_words(%s, 'D'))"
 #: Up to so many matches facets are counted; beyond, they are estimated from a sample of so many rows of the library.
 COUNTED = 20_000
 SAMPLED = 50_000
@@ -158,8 +157,7 @@ def _held(
     if current is None:
         return None
     columns, generation = current
-    texts = {term.text for term in query.terms if isinstance(term, Text) and term.field == "genre"}
-    folded = {text: _folded(conn, text) for text in texts}
+    folded = fold_genres(conn, query)
     count, gone = limit + _SPARE, False
     column = None if order.name is None else order.value.removeprefix(f"{TABLE}.")
     for attempt in range(_TRIES):
@@ -176,12 +174,6 @@ def _held(
             return rows
         count *= _MORE
     return None
-
-
-def _folded(conn: Connection, text: str) -> tuple[str, list[str]]:
-    """Return how a text stands in `track_search`, and the words that are looked for."""
-    folded, words = conn.exec_driver_sql(_FOLDED, (text.replace("\0", ""), " ".join(spaced(text)))).one()
-    return folded, words
 
 
 def _bound(conn: Connection, query: Query, order: _Order, limit: int, size: float, place: tuple[Any, int] | None) -> Any:

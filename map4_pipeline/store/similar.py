@@ -20,7 +20,8 @@ from map4_pipeline.hamms.nearest import MIX_COLUMNS, NearestTable
 from map4_pipeline.hamms.similarity import Similarity, compare_many, embed_table, embed_tracks
 from map4_pipeline.hamms.transition import MixTrack, Transition, TransitionRules, transition
 from map4_pipeline.hamms.vector import BPM_HIGH, BPM_LOW
-from map4_pipeline.store.copies import GROUPED, RECORDED, Recorded, drop_copies, without_copies
+from map4_pipeline.store.columns import current_columns, fold_genres, may_answer
+from map4_pipeline.store.copies import GROUPED, RECORDED, Recorded, drop_copies
 from map4_pipeline.store.errors import StoreError
 from map4_pipeline.store.following import FollowedRows, copied
 from map4_pipeline.store.listing import rows_by_id
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 #: Candidates that are looked up first; where a filter leaves too few of them, everything it finds is compared.
 _CANDIDATES = 256
+#: Up to so many of the tracks that a filter may find are looked up; where that leaves too few, all are read that it does find.
+_UNSURE = 8_000
 _DIMENSION_COLUMNS = tuple(name for name in DIMENSIONS if name not in ("bpm", "key"))
 _COLUMNS = ("track_id", "listed", "bpm", "camelot", "bpm_confidence", "key_confidence", "loudness", *_DIMENSION_COLUMNS)
 
@@ -123,18 +126,32 @@ class SimilarIndex(FollowedRows):
                 if whole or len(others) >= count:
                     return others
         # A narrow filter: everything it finds is compared.
-        ids = _all_fitting(conn, query)
-        with self._lock:
-            if table.changes != changes:
-                distances = measure()
-            places = table.places(ids)
-            near, ids = distances[places], table.ids[places]
+        ids, sure = self._all_fitting(conn, query)
         compared = 4 * _looked(count)
         while True:
-            others = _recordings(conn, track_id, ids[table.closest(near, compared)].tolist(), count)
+            with self._lock:
+                if table.changes != changes:
+                    distances, changes = measure(), table.changes
+                places = table.places(ids)
+                part = table.ids[places[table.closest(distances[places], compared)]]
+            fitting, _ = _fitting(conn, part, query, track_id, read)
+            found = [id_ for id_ in part.tolist() if id_ in fitting]
+            others = drop_copies(found, [read[id_] for id_ in (track_id, *found) if id_ in read], heard=(track_id,))[:count]
             if len(others) >= count or compared >= len(ids):
                 return others
             compared *= 8
+            if not sure and compared > _UNSURE:
+                ids, sure = _all_fitting(conn, query), True
+
+    def _all_fitting(self, conn: Connection, query: Query) -> "tuple[NDArray[np.int64], bool]":
+        """Return the ids of the tracks that a query finds, and True; or by columns in memory at least of these, and False."""
+        current = current_columns(conn, len(self._table)) if may_answer(query) else None
+        if current is not None:
+            columns, generation = current
+            found = columns.all_ids(query, generation, fold_genres(conn, query))
+            if found is not None:
+                return found
+        return _all_fitting(conn, query), True
 
     def _forget(self, table: NearestTable, gone: "NDArray[np.int64]", changes: int) -> None:
         """Drop tracks that were gone when the database was asked, unless the table was written to since: they may be back."""
@@ -280,19 +297,6 @@ def _fitting(
     there = {row[0]: row[5] for row in rows if row[4]}
     gone = [id_ for id_ in candidates.tolist() if id_ not in there]
     return {id_ for id_, it_fits in there.items() if it_fits}, np.array(gone, dtype=np.int64)
-
-
-def _recordings(conn: Connection, track_id: int, found: list[int], count: int) -> list[int]:
-    """Return the first tracks of what was found that are other recordings than a track's, each recording once.
-
-    Copies lie side by side, so a few more than wanted are looked at; where that leaves too few, twice as many.
-    """
-    looked = _looked(count)
-    while True:
-        others = without_copies(conn, found[:looked], heard=(track_id,))
-        if len(others) >= count or looked >= len(found):
-            return others[:count]
-        looked *= 2
 
 
 def _looked(count: int) -> int:

@@ -14,6 +14,7 @@ from map4_pipeline.hamms.camelot import KEYS, to_camelot
 from map4_pipeline.hamms.similarity import compare, embed_tracks
 from map4_pipeline.hamms.transition import TransitionRules
 from map4_pipeline.hamms.vector import normalised_bpm, normalised_key
+from map4_pipeline.store import columns
 from map4_pipeline.store import similar as module
 from map4_pipeline.store.database import driver_url, make_engine
 from map4_pipeline.store.directories import register_directories
@@ -138,6 +139,33 @@ def test_filters_narrow_and_wide(library: Engine, monkeypatch: pytest.MonkeyPatc
         assert ids(narrow) == expected
         assert 0 < len(expected) < 20
         assert similar_tracks(conn, 4, 5, parse_query("artist:nobody")) == []
+
+
+@pytest.mark.parametrize("unsure", [0, 8_000])
+def test_filters_by_columns_in_memory_find_the_same(library: Engine, monkeypatch: pytest.MonkeyPatch, unsure: int) -> None:
+    monkeypatch.setattr(module, "_CANDIDATES", 20)
+    monkeypatch.setattr(module, "_UNSURE", unsure)
+    monkeypatch.setattr(columns, "FOLLOWED", 0)
+    queries = (
+        "genre:house bpm:100..140",
+        "genre:house -genre:rock energy>0.2",
+        "energy<0.1",
+        "-energy<0.9",
+        "key:8A~",
+        "genre:none",
+    )
+    with library.connect() as conn:
+        plain = [ids(similar_tracks(conn, 4, 20, parse_query(query))) for query in queries]
+        held = columns.follow(library)
+        held.catch_up(library, wait=True)
+        found: list[Any] = []
+        all_ids = columns.SearchColumns.all_ids
+        monkeypatch.setattr(columns.SearchColumns, "all_ids", lambda *given: found.append(all_ids(*given)) or found[-1])
+        assert [ids(similar_tracks(conn, 4, 20, parse_query(query))) for query in queries] == plain
+    columns._followed.pop(library)
+    assert len(found) == len(queries)
+    assert all(one is not None for one in found)
+    assert [sure for _, sure in found] == [False, False, True, True, True, False]
 
 
 @pytest.mark.parametrize("by", ["similarity", "mix"])
