@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 if TYPE_CHECKING:
@@ -320,9 +320,13 @@ def open_cache(settings: "Settings") -> Cache:
         return Cache(None)
 
 
+#: A restored backup may have the number of the state before, but its tables are others.
+GENERATION = "SELECT map4_generation() || '/' || CAST(CAST('track_search' AS regclass) AS oid)"
+
+
 def library_generation(conn: Connection) -> str:
     """Return the mark of the library's present state: no two states that differ have the same."""
-    return str(conn.execute(select(func.map4_generation())).scalar_one())
+    return str(conn.exec_driver_sql(GENERATION).scalar_one())
 
 
 # ------------------------------------------------------------------ keys

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection
 
+from map4_pipeline.store.cache import GENERATION, library_generation
+
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
@@ -21,11 +23,9 @@ _CHUNK = 200_000
 #: What other roles' sessions do is not shown to everybody: their transactions are taken to be no older than this.
 _HIDDEN_MINUTES = 10
 
-#: What no two states of a library share. A restored backup may have the number of the one before, but its tables are others.
-_GENERATION = "SELECT map4_generation() || '/' || CAST(CAST('track_search' AS regclass) AS oid)"
 #: The state of the library, and from when on another transaction may still have written what is not seen yet.
 _STATE = f"""
-    SELECT ({_GENERATION}) AS generation,
+    SELECT ({GENERATION}) AS generation,
            least(clock_timestamp(), min(xact_start), CASE WHEN bool_or(query = '<insufficient privilege>')
                THEN clock_timestamp() - make_interval(mins => %s) END) AS since
     FROM pg_stat_activity
@@ -52,10 +52,10 @@ class FollowedRows:
 
     def is_current(self, conn: Connection) -> bool:
         """Return whether nothing was written since the rows were read."""
-        return self.is_of(generation_of(conn))
+        return self.is_of(library_generation(conn))
 
     def is_of(self, generation: str) -> bool:
-        """Return whether the rows are those of a state of the database (`generation_of`)."""
+        """Return whether the rows are those of a state of the database (`cache.library_generation`)."""
         return generation == self._generation
 
     def refresh(self, conn: Connection) -> None:
@@ -141,11 +141,6 @@ def copied(conn: Connection, columns: "Mapping[str, tuple[str, pa.DataType]]", w
         parse_options=csv.ParseOptions(newlines_in_values=True),
         convert_options=csv.ConvertOptions(column_types=types, null_values=[""]),
     )
-
-
-def generation_of(conn: Connection) -> str:
-    """Return what no two states of the database share."""
-    return str(conn.exec_driver_sql(_GENERATION).scalar_one())
 
 
 def _is_other(now: str, before: str) -> bool:

@@ -22,8 +22,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Engine, func, select
 from sqlalchemy.dialects import postgresql
 
+from map4_pipeline.store.cache import library_generation
 from map4_pipeline.store.columns import current_columns, fold_genres, may_answer
-from map4_pipeline.store.following import generation_of
 from map4_pipeline.store.listing import rows_by_id
 from map4_pipeline.store.marks import MarkError, mark, read_mark
 from map4_pipeline.store.query import Query, Range
@@ -123,18 +123,18 @@ def matching_ids(conn: Connection, query: Query, limit: int, after: str | None =
     size = _usual_size(conn)
     visit = max(VISITED[0], min(VISITED[1], round(sqrt(51 * size))))
     every = _every(query, order, limit, place)
-    behind = False
+    asked = False
     reads = None if size >= ASKED else 0.0
     length: float = max(limit, visit // _BEGINNING)
     while length < inf:
         rows = _rows(conn, _walk(query, order, limit, round(length), place))
         if len(rows) == limit:
             return rows
-        if not behind:
+        if not asked:
             held = _held(conn, query, order, limit, size, place)
             if held is not None:
                 return held
-            behind = True
+            asked = True
         further = _MARGIN * length * limit / len(rows) if rows else inf
         if further > _LONG * visit:
             reads = _reads(conn, every) if reads is None else reads
@@ -165,7 +165,7 @@ def _held(
         if found is None:
             return None
         rows = _rows(conn, _every(query, order, limit, place, among=found.ids))
-        if generation_of(conn) != generation:
+        if library_generation(conn) != generation:
             return None
         gone = gone or (len(rows) < min(limit, len(found.ids)) and (found.exact or attempt == _TRIES - 1))
         if gone:

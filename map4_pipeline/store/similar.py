@@ -112,6 +112,10 @@ class SimilarIndex(FollowedRows):
         found: list[int] = []
         read: dict[int, Recorded] = {}
         looked = 0
+
+        def recordings() -> list[int]:
+            return drop_copies(found, [read[id_] for id_ in (track_id, *found) if id_ in read], heard=(track_id,))[:count]
+
         while looked < len(candidates):
             # Without a filter nearly all candidates fit: the first few are enough.
             part = candidates[looked:] if looked else candidates[: _looked(count)]
@@ -122,7 +126,7 @@ class SimilarIndex(FollowedRows):
                 self._forget(table, gone, changes)
             whole = everything and looked == len(candidates)
             if whole or len(found) >= count:
-                others = drop_copies(found, [read[id_] for id_ in (track_id, *found) if id_ in read], heard=(track_id,))[:count]
+                others = recordings()
                 if whole or len(others) >= count:
                     return others
         # A narrow filter: everything it finds is compared.
@@ -136,7 +140,7 @@ class SimilarIndex(FollowedRows):
                 part = table.ids[places[table.closest(distances[places], compared)]]
             fitting, _ = _fitting(conn, part, query, track_id, read)
             found = [id_ for id_ in part.tolist() if id_ in fitting]
-            others = drop_copies(found, [read[id_] for id_ in (track_id, *found) if id_ in read], heard=(track_id,))[:count]
+            others = recordings()
             if len(others) >= count or compared >= len(ids):
                 return others
             compared *= 8
@@ -144,7 +148,7 @@ class SimilarIndex(FollowedRows):
                 ids, sure = _all_fitting(conn, query), True
 
     def _all_fitting(self, conn: Connection, query: Query) -> "tuple[NDArray[np.int64], bool]":
-        """Return the ids of the tracks that a query finds, and True; or by columns in memory at least of these, and False."""
+        """Return the ids of at least the tracks that a query finds, and whether it is sure to find all of them."""
         current = current_columns(conn, len(self._table)) if may_answer(query) else None
         if current is not None:
             columns, generation = current

@@ -10,8 +10,10 @@ from sqlalchemy import Connection, Engine
 
 from benchmarks.search import Mix
 from map4_pipeline.store import columns as module
+from map4_pipeline.store import held_columns
 from map4_pipeline.store import search as searching
-from map4_pipeline.store.columns import SearchColumns, follow
+from map4_pipeline.store.columns import follow
+from map4_pipeline.store.held_columns import SearchColumns
 from map4_pipeline.store.marks import mark
 from map4_pipeline.store.query import SORTS, OneOf, Query, Text, parse_query
 from map4_pipeline.store.search import matching_ids
@@ -332,7 +334,7 @@ def test_what_is_no_number_is_left_to_the_database(engine: Engine, columns: Sear
 
 
 def test_values_of_no_track_are_forgotten(engine: Engine, columns: SearchColumns, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_SPARE_VALUES", 10)
+    monkeypatch.setattr(held_columns, "_SPARE_VALUES", 10)
     before = len(columns._values["genre"])
     for number in range(8):
         with engine.begin() as conn:

@@ -13,6 +13,7 @@ from map4_pipeline.hamms.camelot import to_camelot
 from map4_pipeline.store import columns
 from map4_pipeline.store.database import driver_url, make_engine
 from map4_pipeline.store.directories import register_directories
+from map4_pipeline.store.held_columns import SearchColumns
 from map4_pipeline.store.libraries import register_library
 from map4_pipeline.store.marks import MarkError, mark
 from map4_pipeline.store.query import parse_query
@@ -133,8 +134,8 @@ def test_what_a_query_finds(conn: Connection, query: str, expected: str) -> None
 
 def test_columns_in_memory_change_nothing(conn: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(columns, "FOLLOWED", 0)
-    first, used = columns.SearchColumns.first, []
-    monkeypatch.setattr(columns.SearchColumns, "first", lambda *given, **named: used.append(first(*given, **named)) or used[-1])
+    first, used = SearchColumns.first, []
+    monkeypatch.setattr(SearchColumns, "first", lambda *given, **named: used.append(first(*given, **named)) or used[-1])
     columns.follow(conn.engine).catch_up(conn.engine, wait=True)
     try:
         for query, expected in CASES:

@@ -19,6 +19,7 @@ from map4_pipeline.store import similar as module
 from map4_pipeline.store.database import driver_url, make_engine
 from map4_pipeline.store.directories import register_directories
 from map4_pipeline.store.errors import StoreError
+from map4_pipeline.store.held_columns import SearchColumns
 from map4_pipeline.store.libraries import register_library
 from map4_pipeline.store.lookup import candidates
 from map4_pipeline.store.query import parse_query
@@ -159,8 +160,8 @@ def test_filters_by_columns_in_memory_find_the_same(library: Engine, monkeypatch
         held = columns.follow(library)
         held.catch_up(library, wait=True)
         found: list[Any] = []
-        all_ids = columns.SearchColumns.all_ids
-        monkeypatch.setattr(columns.SearchColumns, "all_ids", lambda *given: found.append(all_ids(*given)) or found[-1])
+        all_ids = SearchColumns.all_ids
+        monkeypatch.setattr(SearchColumns, "all_ids", lambda *given: found.append(all_ids(*given)) or found[-1])
         assert [ids(similar_tracks(conn, 4, 20, parse_query(query))) for query in queries] == plain
     columns._followed.pop(library)
     assert len(found) == len(queries)
