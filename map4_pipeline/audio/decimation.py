@@ -1,22 +1,24 @@
-"""Every n-th sample behind a low-pass filter, as matrix products: low frequencies cost less to transform at a low rate."""
+"""Every n-th sample behind a low-pass filter: low frequencies cost less to transform at a low rate."""
 
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from map4_pipeline.audio.vector_code import SINGLE, Routine, Term, address, columns_of, compiled, vector
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 #: Shape of the Kaiser window: what would fold back is 100 dB down.
 _KAISER = 10.06
-#: Results that are computed together.
-ROW = 32
+#: Results that are computed together, and products.
+_WIDTH = 8
 
 
 @lru_cache(maxsize=4)
-def _matrices(step: int, reach: int) -> "tuple[NDArray[np.float32], NDArray[np.float32]]":
-    """Return the matrices from 32 `step` samples, and from those that follow, to the 32 results that begin in the first.
+def _response(step: int, reach: int) -> "NDArray[np.float32]":
+    """Return the filter, filled up with zeros to a multiple of 8.
 
     A windowed sinc (Kaiser 1974) that cuts in the middle between what is kept and its mirror image. Its gain of `step` makes up
     for the samples left out: a spectrum of the results is that of all samples.
@@ -24,12 +26,31 @@ def _matrices(step: int, reach: int) -> "tuple[NDArray[np.float32], NDArray[np.f
     tap = np.arange(-reach, reach + 1)
     response = np.sinc(tap / step) * np.kaiser(len(tap), _KAISER)
     response *= step / response.sum()
-    width = step * ROW
-    matrix = np.zeros((2 * width, ROW), np.float32)
-    for k in range(ROW):
-        matrix[step * k : step * k + len(tap), k] = response
-    used = step * (ROW - 1) + len(tap)
-    return matrix[:width].copy(), matrix[width:used].copy()
+    return np.pad(response, (0, -len(tap) % _WIDTH)).astype(np.float32)
+
+
+@compiled("ananan")
+def _filter(routine: Routine) -> None:
+    """Write down the filter: samples; how many lie between results; the response, its length; results by eight, how many."""
+    samples, step, response, taps, results, count = routine.arguments
+    kind = vector(SINGLE, _WIDTH)
+    zero = routine.constant(0.0, kind)
+
+    def eight(index: Term) -> list[Term]:
+        start = index * step
+
+        def products(tap: Term, *sums: Term) -> list[Term]:
+            weights = routine.load(response, tap, kind)
+            places = (start + step * k + tap for k in range(_WIDTH))
+            return [total + routine.load(samples, place, kind) * weights for total, place in zip(sums, places, strict=True)]
+
+        columns = columns_of(routine.loop(0, taps, _WIDTH, [zero] * _WIDTH, products))
+        while len(columns) > 1:
+            columns = [a + b for a, b in zip(columns[::2], columns[1::2], strict=True)]
+        routine.store(columns[0], results, index)
+        return []
+
+    routine.loop(0, count, _WIDTH, [], eight)
 
 
 def decimated(data: "NDArray[np.float32]", step: int, reach: int, count: int) -> "NDArray[np.float32]":
@@ -41,17 +62,16 @@ def decimated(data: "NDArray[np.float32]", step: int, reach: int, count: int) ->
         The first result stands for the sample at `reach`; what lies beyond the end counts as 0.
     step : int
     reach : int
-        Samples that the filter sees to each side, at most 16 `step`. Frequencies above 1 / (2 `step`) + 1.6 / `reach` of the
-        sampling rate are 100 dB down, those below 1 / (2 `step`) - 1.6 / `reach` unchanged to 1e-5.
+        Samples that the filter sees to each side. Frequencies above 1 / (2 `step`) + 1.6 / `reach` of the sampling rate are
+        100 dB down, those below 1 / (2 `step`) - 1.6 / `reach` unchanged to 1e-5.
     count : int
-        A multiple of 32.
     """
-    here, following = _matrices(step, reach)
-    rows = count // ROW
-    needed = (rows + 1) * len(here)
+    response = _response(step, reach)
+    whole = -(-count // _WIDTH) * _WIDTH
+    needed = (whole - 1) * step + len(response)
     if len(data) < needed:
         data = np.concatenate([data, np.zeros(needed - len(data), np.float32)])
-    samples = data[:needed].reshape(rows + 1, -1)
-    out = samples[:-1] @ here
-    out += samples[1:, : len(following)] @ following
-    return np.asarray(out.reshape(-1))
+    data = np.ascontiguousarray(data, np.float32)
+    out = np.empty(whole, np.float32)
+    _filter(address(data), step, address(response), len(response), address(out), whole)
+    return out[:count]

@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -232,6 +233,8 @@ def _features(
         else:
             spans = find_spans(onsets, envelope, tempo.bpm, lambda part: estimate_tempo(part).bpm)
         beats = track_beats(spectra.mel, flux, onsets.events, envelope, spans)
+    # Nobody asks for these any more, and those of a long mix are large.
+    onsets = replace(onsets, events=onsets.events[:0].copy())
     # A guest engine may not say how sure it is of its tempo.
     sure = 1.0 if tempo.confidence is None else tempo.confidence
     bars = find_meter(spectra, flux, beats, sure) if extras else Meter(None, np.zeros(0), None, _NOT_ASKED_FOR)

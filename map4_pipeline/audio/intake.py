@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import soxr
 
+from map4_pipeline.audio.channels import Stereo, count_clipped, split_stereo
 from map4_pipeline.audio.loudness import LoudnessMeter
 from map4_pipeline.audio.spectra import SAMPLE_RATE, SpectraBuilder
 
@@ -72,6 +73,8 @@ class Intake:
         self.audible_frames = 0
         self.meter = LoudnessMeter(sample_rate, channels, extras=extras) if loudness else None
         self.spectra = SpectraBuilder()
+        self._planes = np.empty((channels, 0), np.float32)
+        self._mono = np.empty(0, np.float32)
         self._resampler: soxr.ResampleStream | None = None
         if sample_rate != SAMPLE_RATE:
             self._resampler = soxr.ResampleStream(sample_rate, SAMPLE_RATE, 1, dtype="float32", quality="HQ")
@@ -91,16 +94,50 @@ class Intake:
 
     def feed(self, block: "NDArray[np.float32]") -> None:
         """Take the next (frames, channels) block."""
-        block, peak = self._clean(block)
-        if self.meter is not None and peak >= _CLIP:
-            over = np.abs(block) >= _CLIP
-            self.clipped += int(np.count_nonzero(over[2:] & over[1:-1] & over[:-2]))
-        block, peak = self._centre(block, peak)
-        self.frames += len(block)
-        planes = np.ascontiguousarray(block.T) if self.meter is None else self.meter.feed(block.T, peak)
-        mono = self._mix(planes, peak)
-        # The meter's memory is used again: what is kept is a copy.
+        frames = len(block)
+        planes = self._room(frames)
+        taken = self._take_ordinary(block, planes) if self.channels == 2 else None
+        if taken is None:
+            block, peak = self._clean(block)
+            if self.meter is not None and peak >= _CLIP:
+                over = np.abs(block) >= _CLIP
+                self.clipped += int(np.count_nonzero(over[2:] & over[1:-1] & over[:-2]))
+            block, peak = self._centre(block, peak)
+            planes[:] = block.T
+            taken = self._mix(planes, peak), peak
+        mono, peak = taken
+        self.frames += frames
+        if self.meter is not None:
+            self.meter.feed(planes, peak)
+        # The planes' memory is used again: what is kept is a copy.
         self._forward(mono.copy() if self._resampler is None else self._resampler.resample_chunk(mono))
+
+    def _room(self, frames: int) -> "NDArray[np.float32]":
+        """Return where the channels of a block are laid, each contiguous: where the meter wants them."""
+        if self.meter is not None:
+            return self.meter.room(frames)
+        if self._planes.shape[1] < frames:
+            self._planes = np.empty((self.channels, frames), np.float32)
+        return self._planes[:, :frames]
+
+    def _take_ordinary(
+        self, block: "NDArray[np.float32]", planes: "NDArray[np.float32]"
+    ) -> "tuple[NDArray[np.float32], float] | None":
+        """Lay the channels of a stereo block; return mono mix and peak, or None where a sample wants looking after."""
+        if self.gain != 1.0 or self.offset.any():
+            return None
+        if len(self._mono) < len(block):
+            self._mono = np.empty(len(block), np.float32)
+        mono = self._mono[: len(block)]
+        found = split_stereo(block, planes, mono)
+        limit = _HUGE if self._float_samples else _DAMAGE
+        if not math.isfinite(found.left_energy + found.right_energy) or found.peak > limit or 0.0 < found.peak < _ZERO:
+            return None
+        if self.frames == 0 and max(abs(found.left), abs(found.right)) > _OFFSET * len(block):
+            return None
+        if self.meter is not None and found.peak >= _CLIP:
+            self.clipped += sum(count_clipped(plane, _CLIP) for plane in planes)
+        return planes[0] if found.peak > 0.0 and self._cancels(found, len(block)) else mono, found.peak
 
     def finish(self) -> None:
         """Flush the resampler and the meter."""
@@ -153,25 +190,33 @@ class Intake:
         if peak == 0.0:
             return left
         ones = _ones(count)
-        self.audible_frames += count
-        self.sum[0] += float(left @ ones)
-        self.energy[0] += (e_left := float(left @ left))
         if self.channels == 1:
+            self.audible_frames += count
+            self.sum[0] += float(left @ ones)
+            self.energy[0] += float(left @ left)
             return left
         right = planes[1]
-        self.sum[1] += float(right @ ones)
-        self.energy[1] += (e_right := float(right @ right))
-        self.cross += (cross := float(left @ right))
-        if cross < _NEGATIVE * math.sqrt(e_left * e_right):
-            self.negative_frames += count
-        if cross < _ANTIPHASE * math.sqrt(e_left * e_right) and min(e_left, e_right) > 0.1 * max(e_left, e_right):
-            self.antiphase_frames += count
+        sums = Stereo(
+            peak, *(float(a @ b) for a, b in ((left, ones), (right, ones), (left, left), (right, right), (left, right)))
+        )
+        if self._cancels(sums, count):
             return left
-        if self.channels == 2:
-            mono: NDArray[np.float32] = left + right
-            mono *= np.float32(0.5)
-            return mono
         return np.asarray(planes.mean(axis=0, dtype=np.float32))
+
+    def _cancels(self, sums: Stereo, frames: int) -> bool:
+        """Add up what a block has; return whether the sum of its first two channels would cancel."""
+        self.audible_frames += frames
+        self.sum[:2] += sums.left, sums.right
+        left, right, cross = sums.left_energy, sums.right_energy, sums.cross
+        self.energy[:2] += left, right
+        self.cross += cross
+        both = math.sqrt(left * right)
+        if cross < _NEGATIVE * both:
+            self.negative_frames += frames
+        cancels = cross < _ANTIPHASE * both and min(left, right) > 0.1 * max(left, right)
+        if cancels:
+            self.antiphase_frames += frames
+        return cancels
 
 
 @lru_cache(maxsize=2)

@@ -13,6 +13,7 @@ import numpy as np
 import scipy.fft
 import soxr
 
+from map4_pipeline.audio.channels import local_peaks
 from map4_pipeline.audio.k_weighting import KWeightedPower
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ _BAND_FRAMES, _BAND_SECONDS = 4, 0.15
 #: Fractions of a sample at which BS.1770-5 annex 2 (4x oversampling) looks for the peak.
 _FRACTIONS = (-0.75, -0.5, -0.25, 0.25, 0.5, 0.75)
 _TAPS = 12
+#: Samples of all channels that the meter's memory holds beside those it needs.
+_SPARE = 1 << 19
 
 
 class LoudnessMeter:
@@ -69,11 +72,11 @@ class LoudnessMeter:
         if not _LOWEST_RATE <= sample_rate <= _HIGHEST_RATE:
             self._resampler = soxr.ResampleStream(sample_rate, _OWN_RATE, channels, dtype="float32", quality="HQ")
             sample_rate = _OWN_RATE
-        self._weighted = KWeightedPower(sample_rate, channels)
+        self._weighted = KWeightedPower(sample_rate)
         self._gains = np.array(_SURROUND.get(channels, (1.0,) * channels), dtype=np.float64)
-        #: Samples that came last; those from `_done` to `_end` still wait to fill a chunk.
-        self._samples = np.empty((channels, 0), np.float32)
-        self._done = self._end = 0
+        #: Samples as they came, from `_done` to `_end` not yet measured; before them, those that lead to them.
+        self._samples = np.zeros((channels, 0), np.float32)
+        self._done = self._end = self._weighted.lead
         self._steps: list[NDArray[np.float64]] = []
         length = max(16, round(self.sample_rate * _BAND_SECONDS))
         ramp = np.sin((np.arange(length // 3) + 0.5) / (length // 3) * np.pi / 2)
@@ -82,45 +85,55 @@ class LoudnessMeter:
         starts = np.arange(0, max(1, self.sample_rate // 2 - BAND_HZ + 1), BAND_HZ)
         self._band_edges = np.rint(starts * self._fft / self.sample_rate).astype(int)
         self._bands: list[NDArray[np.float32]] = []
+        self._planes = np.empty((channels, 0), np.float32)
         self.sample_peak = 0.0
         self.true_peak = 0.0
         self._kernel = _interpolation_kernel()
 
-    def feed(self, planes: "NDArray[np.float32]", peak: float) -> "NDArray[np.float32]":
-        """Take the next block, shape (channels, frames), in any memory layout, whose largest absolute sample is `peak`.
+    def room(self, frames: int) -> "NDArray[np.float32]":
+        """Return where the next block's channels are to be written before `feed`, shape (channels, frames), each contiguous."""
+        if self._resampler is None:
+            return self._place(frames)
+        if self._planes.shape[1] < frames:
+            self._planes = np.empty((len(self._gains), frames), np.float32)
+        return self._planes[:, :frames]
 
-        Returns
-        -------
-        ndarray, shape (channels, frames)
-            The block with every channel contiguous. It is overwritten by the next call.
-        """
+    def feed(self, planes: "NDArray[np.float32]", peak: float) -> None:
+        """Take the next block: what `room` has given, filled, and its largest absolute sample."""
         self.sample_peak = max(self.sample_peak, peak)
         if self._resampler is None:
-            planes = self._weigh(planes)
+            self._weigh(planes.shape[1])
         else:
-            planes = np.ascontiguousarray(planes)
-            self._weigh(self._resampler.resample_chunk(np.ascontiguousarray(planes.T)).T)
+            self._take(self._resampler.resample_chunk(np.ascontiguousarray(planes.T)).T)
         if self._extras:
             self._measure_peak(planes, peak)
             self._measure_bands(planes)
-        return planes
 
-    def _weigh(self, planes: "NDArray[np.float32]") -> "NDArray[np.float32]":
-        """Lay samples behind those that wait and measure all whole chunks; return where they lie."""
-        chunk, waiting = self._weighted.chunk, self._samples[:, self._done : self._end]
-        left = waiting.shape[1]
-        end = left + planes.shape[1]
-        if end > self._samples.shape[1]:
-            self._samples = np.empty((len(planes), end + chunk), np.float32)
-        self._samples[:, :left] = waiting
-        placed = self._samples[:, left:end]
-        placed[:] = planes
-        self._done, self._end = 0, end
+    def _place(self, frames: int) -> "NDArray[np.float32]":
+        """Return the place behind the samples that wait."""
+        lead, chunk = self._weighted.lead, self._weighted.chunk
+        if self._end + frames > self._samples.shape[1]:
+            before, waiting = self._samples, self._end - self._done
+            if (needed := lead + chunk + frames) > before.shape[1]:
+                # Room for some chunks more, so that samples are seldom moved.
+                self._samples = np.zeros((len(self._gains), needed + _SPARE // len(self._gains)), np.float32)
+            if before.shape[1]:
+                self._samples[:, : lead + waiting] = before[:, self._done - lead : self._end]
+            self._done, self._end = lead, lead + waiting
+        return self._samples[:, self._end : self._end + frames]
+
+    def _take(self, planes: "NDArray[np.float32]") -> None:
+        self._place(planes.shape[1])[:] = planes
+        self._weigh(planes.shape[1])
+
+    def _weigh(self, frames: int) -> None:
+        """Measure all whole chunks, now that so many samples more have been laid behind those that wait."""
+        lead, chunk = self._weighted.lead, self._weighted.chunk
+        self._end += frames
         while self._end - self._done >= chunk:
-            power = self._weighted.measure(self._samples[:, self._done : self._done + chunk])
+            power = self._weighted.measure(self._samples[:, self._done - lead : self._done + chunk])
             self._steps.append(self._gains @ power)
             self._done += chunk
-        return placed
 
     def _measure_bands(self, planes: "NDArray[np.float32]") -> None:
         """Keep the mean power of a few frames, evenly spread over the block, in bands of 100 Hz."""
@@ -128,11 +141,15 @@ class LoudnessMeter:
         spare = planes.shape[1] - length
         if spare < 0:
             planes = np.pad(planes, ((0, 0), (0, -spare)))
-        starts = np.linspace(0, max(0, spare), _BAND_FRAMES).astype(int)
-        frames = np.concatenate([planes[:, start : start + length] for start in starts])
-        spectrum = scipy.fft.rfft(frames * self._window, self._fft, axis=1)
-        power = (spectrum.real**2 + spectrum.imag**2).sum(axis=0)
-        self._bands.append((np.add.reduceat(power, self._band_edges) / len(frames)).astype(np.float32))
+        starts = [max(0, spare) * k // (_BAND_FRAMES - 1) for k in range(_BAND_FRAMES)]
+        frames = np.empty((_BAND_FRAMES, len(planes), length), np.float32)
+        for frame, start in zip(frames, starts, strict=True):
+            np.multiply(planes[:, start : start + length], self._window, out=frame)
+        # Real and imaginary parts side by side: the edges are doubled.
+        squares = scipy.fft.rfft(frames, self._fft, axis=2).view(np.float32).reshape(_BAND_FRAMES * len(planes), -1)
+        np.square(squares, out=squares)
+        power = np.add.reduceat(squares.sum(axis=0), 2 * self._band_edges)
+        self._bands.append((power / (_BAND_FRAMES * len(planes))).astype(np.float32))
 
     def _measure_peak(self, planes: "NDArray[np.float32]", peak: float) -> None:
         """Follow the true peak: interpolate only round those sample peaks that could exceed the largest value so far.
@@ -143,11 +160,8 @@ class LoudnessMeter:
         self.true_peak = max(self.true_peak, peak)
         if peak < 0.7 * self.sample_peak or peak == 0.0 or planes.shape[1] <= 2 * _TAPS + 2:
             return
-        threshold = np.float32(0.7 * self.sample_peak)
         for column in planes:
-            size = np.abs(column)
-            near = np.flatnonzero(size[_TAPS:-_TAPS] >= threshold) + _TAPS
-            near = near[(size[near] >= size[near - 1]) & (size[near] >= size[near + 1])]
+            near = local_peaks(column, 0.7 * self.sample_peak, _TAPS)
             if len(near) > 128:
                 # A cubic through four samples tells where a peak hides between two.
                 p, a, x, b, q = (column[near + k] for k in (-2, -1, 0, 1, 2))
@@ -160,11 +174,11 @@ class LoudnessMeter:
     def finish(self) -> None:
         """Count what is left over; a last step that is more than half full counts, so that the track's end is not lost."""
         if self._resampler is not None:
-            self._weigh(self._resampler.resample_chunk(np.zeros((0, len(self._gains)), np.float32), last=True).T)
-        left = self._end - self._done
-        if left:
-            padded = np.zeros((len(self._gains), self._weighted.chunk), np.float32)
-            padded[:, :left] = self._samples[:, self._done : self._end]
+            self._take(self._resampler.resample_chunk(np.zeros((0, len(self._gains)), np.float32), last=True).T)
+        if left := self._end - self._done:
+            lead = self._weighted.lead
+            padded = np.zeros((len(self._gains), lead + self._weighted.chunk), np.float32)
+            padded[:, : lead + left] = self._samples[:, self._done - lead : self._end]
             steps, rest = divmod(left, self._weighted.hop)
             power = self._gains @ self._weighted.measure(padded)
             self._steps.append(power[: steps + (rest > self._weighted.hop // 2)])

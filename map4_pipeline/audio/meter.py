@@ -26,6 +26,8 @@ _BASS = 200.0
 _COMPRESSION = 100.0
 #: Rhythm frames averaged before sound is compared from beat to beat.
 _DECIMATION = 4
+#: Rows that are summed up at once.
+_AT_ONCE = 1 << 14
 _FLOOR = 0.1
 #: Probability from which a reading is reported.
 _LIKELY = 0.5
@@ -109,11 +111,11 @@ def _resemblance(strength: "NDArray[np.float64]", lag: int) -> float:
 
 def _changes(spectra: Spectra, beats: "NDArray[np.float64]") -> "list[NDArray[np.float64]]":
     """Return per beat how far the means after and before it differ: sound and bass, harmony and bass notes, over 1 to 4 beats."""
+    chroma, bass = _chroma(spectra)
     count = len(spectra.mel) // _DECIMATION
     power = spectra.mel[: count * _DECIMATION].reshape(count, _DECIMATION, -1).mean(axis=1)
     power *= np.float32(_COMPRESSION / (float(power.mean(dtype=np.float64)) + 1e-20))
     sound = np.log1p(power, out=power)
-    chroma, bass = _chroma(spectra)
     out = []
     # A decimated frame stands for its own stretch, a tonal one for the hop in the middle of the two that it covers.
     for series, rate, lead, spans in (
@@ -135,7 +137,15 @@ def _integral(series: "NDArray[np.floating]", position: "NDArray[np.float64]") -
     """
     index = np.minimum(position.astype(int), len(series) - 1)
     edges, place = np.unique(index, return_inverse=True)
-    parts = np.add.reduceat(series, np.concatenate([[0], edges]), axis=0, dtype=np.float64)[:-1]
+    bounds = np.concatenate([[0], edges])
+    parts = np.empty((len(edges), series.shape[1]))
+    first = 0
+    while first < len(edges):
+        # Some rows at a time: `reduceat` makes doubles of all that it is given.
+        end = max(first + 1, int(np.searchsorted(bounds, bounds[first] + _AT_ONCE, side="right")) - 1)
+        some, start = series[bounds[first] : bounds[end]], bounds[first]
+        parts[first:end] = np.add.reduceat(some, bounds[first:end] - start, axis=0, dtype=np.float64) if len(some) else 0.0
+        first = end
     if not edges[0]:  # nothing lies before the first row, of which `reduceat` gives that row
         parts[0] = 0.0
     part = (position - index)[:, None]

@@ -6,12 +6,13 @@ the 22.05 kHz mono signal; what is kept is small: 40 mel bands a short frame and
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.fft
 
 from map4_pipeline.audio.decimation import decimated
+from map4_pipeline.audio.mel_frames import BATCH, FRAME, HOP, MelFrames
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 SAMPLE_RATE = 22050
 #: Samples a block. Fixed, so that the shapes of all products, and so every rounding, do not depend on the decoder's blocks.
 BLOCK = 1 << 16
-RHYTHM_FRAME, RHYTHM_HOP = 1024, 256
+RHYTHM_FRAME, RHYTHM_HOP = FRAME, HOP
 TONAL_FRAME, TONAL_HOP = 8192, 4096
 #: Frames a second of the rhythm spectrum.
 RHYTHM_FPS = SAMPLE_RATE / RHYTHM_HOP
@@ -28,15 +29,13 @@ RHYTHM_FPS = SAMPLE_RATE / RHYTHM_HOP
 TONAL_FPS = SAMPLE_RATE / TONAL_HOP
 MEL_BANDS = 40
 MEL_LOW, MEL_HIGH = 30.0, 10800.0
-#: Bands that are computed together: with two sums, products as wide as the processor likes them.
-_PARTS = (slice(0, 22), slice(22, 36), slice(36, MEL_BANDS))
 #: Range of spectral peaks, Hz: below, bins are too wide for semitones; above, partials blur the chroma.
 PEAK_LOW, PEAK_HIGH = 40.0, 2000.0
 #: A peak stands this far (natural log of magnitude) over the mean of the 61 bins round it.
 _PEAK_PROMINENCE = 0.7
 _WHITEN_BINS = 61
-#: Rhythm frames (6 minutes) by which the array of mel bands grows.
-_GROWTH = 1 << 15
+#: Rhythm frames (25 minutes) and peaks (about 40) by which the arrays grow that hold them.
+_FRAMES_ROOM, _PEAKS_ROOM = 1 << 17, 1 << 19
 #: The tonal spectrum is taken of every 4th sample; the filter before it is flat up to `PEAK_HIGH`.
 _DECIMATION, _REACH = 4, 48
 #: Samples before a block that its first frames may need.
@@ -84,44 +83,6 @@ def mel_edges(bands: int = MEL_BANDS, low: float = MEL_LOW, high: float = MEL_HI
     return np.asarray(700 * np.expm1(mel / 1127))
 
 
-class _Part(NamedTuple):
-    """Some neighbouring mel bands: the bins they lie in, and the matrix from these bins' power to them and to two sums.
-
-    A bin's power is the sum of the squares of its real and imaginary part: `bins` is a range of these, and `matrix` has a row for
-    each.
-    """
-
-    bins: slice
-    bands: slice
-    matrix: "NDArray[np.float32]"
-
-
-@lru_cache(maxsize=1)
-def _rhythm_projection() -> tuple[_Part, ...]:
-    """Return the matrices that turn a power frame into mel bands, its sum, and its sum weighted by frequency.
-
-    Most of one matrix would be zeros. The last two columns of each part hold the bins that no part before has counted.
-    """
-    frequency = np.arange(RHYTHM_FRAME // 2 + 1) * SAMPLE_RATE / RHYTHM_FRAME
-    edge = mel_edges()
-    rise = (frequency - edge[:-2, None]) / np.diff(edge)[:-1, None]
-    fall = (edge[2:, None] - frequency) / np.diff(edge)[1:, None]
-    bank = np.maximum(0, np.minimum(rise, fall))
-    # Bands narrower than a bin would be empty: give those the nearest bin.
-    for band in np.flatnonzero(bank.sum(axis=1) < 1e-3):
-        bank[band, round(edge[band + 1] * RHYTHM_FRAME / SAMPLE_RATE)] = 1.0
-    bank /= bank.sum(axis=1, keepdims=True)
-    parts, counted = [], 0
-    for bands in _PARTS:
-        used = np.flatnonzero(bank[bands].any(axis=0))
-        first, end = min(counted, int(used[0])), len(frequency) if bands.stop == MEL_BANDS else int(used[-1]) + 1
-        matrix = np.concatenate([bank[bands, first:end], np.ones((1, end - first)), frequency[None, first:end]]).T.copy()
-        matrix[: counted - first, -2:] = 0.0
-        parts.append(_Part(slice(2 * first, 2 * end), bands, np.repeat(matrix, 2, axis=0).astype(np.float32)))
-        counted = end
-    return tuple(parts)
-
-
 @lru_cache(maxsize=4)
 def hann(length: int) -> "NDArray[np.float32]":
     """Return the periodic Hann window."""
@@ -156,6 +117,31 @@ def frame_view(signal: "NDArray[np.float32]", length: int, hop: int) -> "NDArray
     return view
 
 
+class _Growing:
+    """Rows that are added to. One array that grows in place: pieces put together at the end would need twice the memory."""
+
+    def __init__(self, room: int, dtype: type, *columns: int) -> None:
+        self._room = room
+        self._rows: NDArray[Any] = np.empty((room, *columns), dtype)
+        self.count = 0
+
+    def add(self, rows: "NDArray[np.generic]") -> None:
+        """Add rows behind the others."""
+        start, self.count = self.count, self.count + len(rows)
+        if self.count > len(self._rows):
+            self._resize(self.count + self._room)
+        self._rows[start : self.count] = rows
+
+    def taken(self, count: int) -> "NDArray[Any]":
+        """Return the first rows, and keep none."""
+        self._resize(count)
+        rows, self._rows, self.count = self._rows, self._rows[:0].copy(), 0
+        return rows
+
+    def _resize(self, count: int) -> None:
+        self._rows.resize((count, *self._rows.shape[1:]), refcheck=False)
+
+
 class SpectraBuilder:
     """Takes the 22.05 kHz mono signal in pieces of any size and builds `Spectra`."""
 
@@ -166,9 +152,10 @@ class SpectraBuilder:
         self._filled = 0
         #: How many samples before the block the next frames begin.
         self._rhythm_left, self._tonal_left = RHYTHM_FRAME // 2, _REACH
-        self._bands = np.empty((0, MEL_BANDS + 2), np.float32)
-        self._band_count = 0
-        self._peaks: list[tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], NDArray[np.int32]]] = []
+        self._frames = MelFrames(mel_edges(), SAMPLE_RATE, hann(RHYTHM_FRAME))
+        self._bands = _Growing(_FRAMES_ROOM, np.float32, MEL_BANDS + 2)
+        #: Of peaks: Hz, whitened weight, magnitude, frame.
+        self._peaks = [_Growing(_PEAKS_ROOM, kind) for kind in (np.float32, np.float32, np.float32, np.int32)]
         self._envelope: list[NDArray[np.float32]] = []
         self._tonal_count = 0
         self.samples = 0
@@ -189,15 +176,13 @@ class SpectraBuilder:
         if self._filled:
             self._process()
         rest = self._samples[:_HISTORY]
-        self._rhythm(np.concatenate([rest[_HISTORY - self._rhythm_left :], np.zeros(RHYTHM_FRAME // 2, np.float32)]))
+        last = rest[_HISTORY - self._rhythm_left :]
+        count = self._bands.count + max(0, (len(last) - RHYTHM_FRAME // 2) // RHYTHM_HOP + 1)
+        self._rhythm(np.concatenate([last, np.zeros(RHYTHM_FRAME + BATCH * RHYTHM_HOP, np.float32)]))
         missing = _REACH if self._tonal_count else TONAL_FRAME + 2 * _REACH - self._tonal_left
         self._tonal(np.concatenate([rest[_HISTORY - self._tonal_left :], np.zeros(missing, np.float32)]))
-        bands = self._bands
-        bands.resize((self._band_count, MEL_BANDS + 2), refcheck=False)
-        self._bands = np.empty((0, MEL_BANDS + 2), np.float32)
-        columns = list(zip(*self._peaks, strict=True))
-        self._peaks = []
-        frequency, weight, magnitude, frame = (np.concatenate(column) for column in columns)
+        bands = self._bands.taken(count)
+        frequency, weight, magnitude, frame = (column.taken(column.count) for column in self._peaks)
         power = bands[:, MEL_BANDS].copy()
         return Spectra(
             mel=bands[:, :MEL_BANDS],
@@ -228,24 +213,12 @@ class SpectraBuilder:
         self._samples[:_HISTORY] = self._samples[count : count + _HISTORY].copy()
 
     def _rhythm(self, data: "NDArray[np.float32]") -> int:
-        """Measure all whole short frames; return how many samples are left for the next."""
-        if len(data) < RHYTHM_FRAME:
+        """Measure all whole short frames, by eight; return how many samples are left for the next."""
+        count = max(0, (len(data) - RHYTHM_FRAME) // RHYTHM_HOP + 1) // BATCH * BATCH
+        if not count:
             return len(data)
-        frames = frame_view(data, RHYTHM_FRAME, RHYTHM_HOP)
-        # One array that grows in place: pieces put together at the end would need twice the memory.
-        end = self._band_count + len(frames)
-        if end > len(self._bands):
-            self._bands.resize((end + _GROWTH, MEL_BANDS + 2), refcheck=False)
-        squares = scipy.fft.rfft(frames * hann(RHYTHM_FRAME), axis=1, overwrite_x=True).view(np.float32)
-        np.square(squares, out=squares)
-        out = self._bands[self._band_count : end]
-        out[:, MEL_BANDS:] = 0.0
-        for part in _rhythm_projection():
-            found = squares[:, part.bins] @ part.matrix
-            out[:, part.bands] = found[:, :-2]
-            out[:, MEL_BANDS:] += found[:, -2:]
-        self._band_count = end
-        return len(data) - len(frames) * RHYTHM_HOP
+        self._bands.add(self._frames.measure(data[: RHYTHM_FRAME + RHYTHM_HOP * (count - 1)]))
+        return len(data) - count * RHYTHM_HOP
 
     def _tonal(self, data: "NDArray[np.float32]") -> int:
         """Find the spectral peaks of all whole long frames; return how many samples are left for the next.
@@ -259,9 +232,9 @@ class SpectraBuilder:
         length, hop = TONAL_FRAME // _DECIMATION, TONAL_HOP // _DECIMATION
         frames = frame_view(decimated(data, _DECIMATION, _REACH, spare // TONAL_HOP * hop + length), length, hop)
         low, high = int(PEAK_LOW * TONAL_FRAME / SAMPLE_RATE), int(PEAK_HIGH * TONAL_FRAME / SAMPLE_RATE)
-        found = scipy.fft.rfft(frames * hann(length), axis=1, overwrite_x=True)[:, low:high]
-        spectrum = found.real**2
-        spectrum += found.imag**2
+        bins = scipy.fft.rfft(frames * hann(length), axis=1, overwrite_x=True)[:, low:high]
+        spectrum = bins.real**2
+        spectrum += bins.imag**2
         np.sqrt(spectrum, out=spectrum)
         log = np.log(spectrum + np.float32(1e-6))
         white = log - _running_sum(log, _WHITEN_BINS) / np.float32(_WHITEN_BINS)
@@ -274,7 +247,8 @@ class SpectraBuilder:
         left, middle, right = (log.ravel().take(place + k) for k in (-1, 0, 1))
         shift = 0.5 * (left - right) / np.minimum(left - 2 * middle + right, np.float32(-1e-6))
         frequency = (column + low + np.clip(shift, -0.5, 0.5)) * np.float32(SAMPLE_RATE / TONAL_FRAME)
-        frame = (row + self._tonal_count).astype(np.int32)
-        self._peaks.append((frequency.astype(np.float32), white.ravel().take(place), spectrum.ravel().take(place), frame))
+        found = frequency, white.ravel().take(place), spectrum.ravel().take(place), row + self._tonal_count
+        for kept, values in zip(self._peaks, found, strict=True):
+            kept.add(values)
         self._tonal_count += len(frames)
         return len(data) - len(frames) * TONAL_HOP

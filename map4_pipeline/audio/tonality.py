@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 PITCH_CLASSES = ("C", "Db", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
 #: Range of peaks that vote, Hz; each votes for the notes it may be the 1st to 4th partial of, 0.6 as much each step.
 _LOW, _HIGH, _PARTIALS, _DECAY = 60.0, 1200.0, 4, 0.6
+#: Tonal frames (6 minutes) whose peaks vote at once.
+_FRAMES_AT_ONCE = 1 << 11
 #: Lowest peaks that tell the tuning, Hz.
 _TUNING_LOW = 100.0
 #: Frames 60 dB under the loud ones hold no music, only the noise of the recording.
@@ -90,12 +92,24 @@ def chroma_frames(spectra: Spectra, tuning: float) -> "NDArray[np.float32]":
     Every spectral peak also votes for the notes that it may be the 2nd to 4th partial of; that takes the false fifths and
     thirds out which overtones put in. Source: Gomez 2006.
     """
-    keep = (spectra.peak_frequency > _LOW) & (spectra.peak_frequency < _HIGH)
-    frequency, frame = spectra.peak_frequency[keep], spectra.peak_frame[keep]
-    weight = spectra.peak_weight[keep] * np.sqrt(spectra.peak_magnitude[keep])
+    frames = np.empty((spectra.tonal_frames, 12), np.float32)
+    for start in range(0, spectra.tonal_frames, _FRAMES_AT_ONCE):
+        some = frames[start : start + _FRAMES_AT_ONCE]
+        first, end = np.searchsorted(spectra.peak_frame, [start, start + len(some)])
+        votes = _votes(spectra, slice(first, end), start, tuning).reshape(-1, 12)
+        some[:] = votes / (votes.max(axis=1, keepdims=True) + 1e-9)
+    return frames
+
+
+def _votes(spectra: Spectra, peaks: slice, first_frame: int, tuning: float) -> "NDArray[np.float64]":
+    """Return the votes of some peaks for the notes of their frames, twelve for each frame from the first on."""
+    frequency, frame = spectra.peak_frequency[peaks], spectra.peak_frame[peaks] - first_frame
+    keep = (frequency > _LOW) & (frequency < _HIGH)
+    frequency, frame = frequency[keep], frame[keep]
+    weight = spectra.peak_weight[peaks][keep] * np.sqrt(spectra.peak_magnitude[peaks][keep])
     pitch = 69 + 12 * np.log2(frequency.astype(np.float64) / 440) - tuning
-    count = spectra.tonal_frames
-    total = np.zeros(count * 12)
+    count = 12 * min(_FRAMES_AT_ONCE, spectra.tonal_frames - first_frame)
+    total = np.zeros(count)
     first = frame.astype(np.float64) * 12
     for partial in range(1, _PARTIALS + 1):
         note = pitch - 12 * np.log2(partial)
@@ -104,9 +118,8 @@ def chroma_frames(spectra: Spectra, tuning: float) -> "NDArray[np.float32]":
         off = ((note - nearest) * np.pi).astype(np.float32)
         vote = weight * (np.cos(off) ** 2 * np.float32(_DECAY ** (partial - 1)))
         place = first + (nearest - 12 * np.floor(nearest / 12))
-        total += np.bincount(place.astype(np.intp), vote, count * 12)
-    frames = total.reshape(count, 12)
-    return np.asarray(frames / (frames.max(axis=1, keepdims=True) + 1e-9), dtype=np.float32)
+        total += np.bincount(place.astype(np.intp), vote, count)
+    return total
 
 
 def audible_frames(spectra: Spectra, frames: "NDArray[np.float32]") -> "NDArray[np.intp]":

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy.fft
 
-from map4_pipeline.audio.decimation import ROW, decimated
+from map4_pipeline.audio.decimation import decimated
 from map4_pipeline.audio.spectra import frame_view
 from map4_pipeline.fingerprint.codec import encode
 
@@ -98,9 +98,9 @@ def _chroma(signal: "NDArray[np.float32]") -> "NDArray[np.float64]":
     # As many at once as stay in the cache.
     for begin in range(0, count, _AT_ONCE):
         some = min(_AT_ONCE, count - begin)
-        length = -(-(_FRAME + (some - 1) * _HOP) // ROW) * ROW
+        length = _FRAME + (some - 1) * _HOP
         start = 2 * _HOP * begin - _REACH
-        samples = signal[max(0, start) : start + 2 * (length + ROW)]
+        samples = signal[max(0, start) : start + 2 * length + 4 * _REACH]
         if start < 0:
             samples = np.concatenate([np.zeros(-start, np.float32), samples])
         frames = frame_view(decimated(samples, 2, _REACH, length), _FRAME, _HOP)[:some]

@@ -83,11 +83,13 @@ def _leave_fork_server() -> None:
 
 
 def warm_up() -> int:
-    """Import what an analysis needs, so that the first file does not pay for it. Returns the process id."""
+    """Load and compile what an analysis needs, so that the first file does not pay for it. Returns the process id."""
     import map4_pipeline.audio.engine
     import map4_pipeline.library.identity
     import map4_pipeline.library.tags  # noqa: F401
+    from map4_pipeline.audio.vector_code import compile_all
 
+    compile_all()
     return os.getpid()
 
 

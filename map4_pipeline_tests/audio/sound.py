@@ -11,6 +11,8 @@ import soundfile
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from map4_pipeline.audio.loudness import LoudnessMeter
+
 RATE = 44100
 _SCALES = {"major": (0, 4, 7), "minor": (0, 3, 7)}
 
@@ -100,3 +102,10 @@ def ffmpeg(*arguments: str | Path) -> str:
 def encode(source: Path, target: Path, *arguments: str) -> Path:
     ffmpeg("-i", source, *arguments, target)
     return target
+
+
+def feed(meter: "LoudnessMeter", planes: "NDArray[np.float32]") -> None:
+    """Give a meter a block, shape (channels, frames)."""
+    room = meter.room(planes.shape[1])
+    room[:] = planes
+    meter.feed(room, float(np.abs(planes).max()))

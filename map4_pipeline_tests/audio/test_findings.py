@@ -205,7 +205,7 @@ def _bands(level_at: "NDArray[np.float64]") -> "NDArray[np.float32]":
     signal = np.rint((signal / np.abs(signal).max() * 0.5) * 32768 + rng.uniform(-1, 1, count)) / 32768
     meter = LoudnessMeter(RATE, 1)
     for start in range(0, count, 65536):
-        meter.feed(signal[None, start : start + 65536].astype(np.float32), 0.5)
+        sound.feed(meter, signal[None, start : start + 65536].astype(np.float32))
     meter.finish()
     return meter.bands()
 

@@ -1,0 +1,178 @@
+"""Compiled routines say what numpy says."""
+
+import threading
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from map4_pipeline.audio.channels import count_clipped, local_peaks, split_stereo
+from map4_pipeline.audio.mel_frames import BATCH, FRAME, HOP, MelFrames
+from map4_pipeline.audio.vector_code import DOUBLE, INT, SINGLE, Routine, Term, address, columns_of, compiled, vector
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+LEVELS = st.sampled_from([-1.0, -0.99, -0.5, 0.0, 0.5, 0.99, 1.0])
+PLANES = arrays.arrays(np.float32, st.integers(26, 90), elements=LEVELS)
+
+
+def test_nothing_is_contracted() -> None:
+    """A product is rounded before it is added to, whether or not the processor could do both at once."""
+
+    def body(routine: Routine) -> None:
+        a, b, c, count, out = routine.arguments
+        kind = vector(SINGLE, 8)
+
+        def step(index: Term) -> list[Term]:
+            x, y, z = (routine.load(array, index, kind) for array in (a, b, c))
+            routine.store(x * y + z, out, index)
+            return []
+
+        routine.loop(0, count, 8, [], step)
+
+    rng = np.random.default_rng(5)
+    a, b, c, out = (rng.standard_normal(4096).astype(np.float32) for _ in range(4))
+    compiled("aaana")(body)(address(a), address(b), address(c), len(a), address(out))
+    assert np.array_equal(out, a * b + c)
+
+
+def test_loops_carry_and_may_not_run_at_all() -> None:
+    def body(routine: Routine) -> None:
+        start, stop, out = routine.arguments
+        total = routine.loop(start, stop, 3, [routine.integer(0)], lambda index, total: [total + index * 2])[0]
+        routine.store(total, out, 0)
+
+    routine = compiled("nna")(body)
+    out = np.empty(1, np.int64)
+    for start, stop in ((0, 10), (4, 5), (5, 5), (7, -2)):
+        routine(start, stop, address(out))
+        assert out[0] == sum(2 * k for k in range(start, stop, 3))
+
+
+def test_columns_and_widening() -> None:
+    def body(routine: Routine) -> None:
+        rows, out = routine.arguments
+        found = columns_of([routine.load(rows, 8 * k, vector(SINGLE, 8)) for k in range(8)])
+        for k, column in enumerate(found):
+            routine.store(column.widened() - routine.constant(1.0, vector(DOUBLE, 8)), out, 8 * k)
+
+    rows, out = np.arange(64, dtype=np.float32).reshape(8, 8), np.empty((8, 8))
+    compiled("aa")(body)(address(rows), address(out))
+    assert np.array_equal(out, rows.T - 1.0)
+
+
+def test_threads_may_compile_at_once() -> None:
+    def body(routine: Routine) -> None:
+        routine.store(routine.arguments[0] + 1, routine.arguments[1], 0)
+
+    found: list[int] = []
+
+    def run(number: int) -> None:
+        out = np.empty(1, np.int64)
+        compiled("na")(body)(number, address(out))
+        found.append(int(out[0]))
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(found) == list(range(1, 9))
+
+
+@pytest.mark.parametrize("frames", [1, 7, 8, 9, 65536, 65543])
+def test_stereo_is_taken_apart(frames: int) -> None:
+    block = np.random.default_rng(frames).uniform(-0.9, 0.9, (frames, 2)).astype(np.float32)
+    planes, mono = np.empty((2, frames + 5), np.float32)[:, :frames], np.empty(frames, np.float32)
+    found = split_stereo(block, planes, mono)
+    left, right = block.astype(np.float64).T
+    assert np.array_equal(planes, block.T)
+    assert np.array_equal(mono, (block[:, 0] + block[:, 1]) * np.float32(0.5))
+    assert found.peak == np.abs(block).max()
+    sums = left.sum(), right.sum(), left @ left, right @ right, left @ right
+    assert found[1:] == pytest.approx(sums, rel=1e-5, abs=1e-4 * np.sqrt(frames))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("place", [0, 13, 20])
+def test_what_is_no_sample_shows_in_the_sums(bad: float, place: int) -> None:
+    block = np.full((21, 2), 0.25, np.float32)
+    block[place, 1] = bad
+    found = split_stereo(block, np.empty((2, 21), np.float32), np.empty(21, np.float32))
+    assert not np.isfinite(found.right_energy)
+    assert np.isfinite(found.left_energy)
+
+
+@pytest.mark.parametrize("place", [0, 20])
+def test_what_is_too_large_to_square_shows(place: int) -> None:
+    block = np.full((21, 2), 0.25, np.float32)
+    block[place, 0] = -1e25
+    found = split_stereo(block, np.empty((2, 21), np.float32), np.empty(21, np.float32))
+    assert found.peak == np.float32(1e25)
+
+
+def test_blocks_of_another_layout_are_refused() -> None:
+    planes, mono = np.empty((2, 16), np.float32), np.empty(16, np.float32)
+    block = np.zeros((16, 2), np.float32)
+    for arguments in (
+        (block.astype(np.float64), planes, mono),
+        (np.asfortranarray(block), planes, mono),
+        (block[:15], planes, mono),
+        (block, planes, mono[:15]),
+        (block, np.asfortranarray(planes), mono),
+    ):
+        with pytest.raises(ValueError, match="contiguous"):
+            split_stereo(*arguments)  # type: ignore[arg-type]
+
+
+@given(PLANES)
+def test_clipped_samples_are_counted(plane: "NDArray[np.float32]") -> None:
+    over = np.abs(plane) >= np.float32(0.99)
+    assert count_clipped(plane, 0.99) == np.count_nonzero(over[2:] & over[1:-1] & over[:-2])
+
+
+@given(PLANES, st.integers(1, 12), st.sampled_from([0.0, 0.5, 0.99, 2.0]))
+def test_peaks_are_found(plane: "NDArray[np.float32]", margin: int, level: float) -> None:
+    size = np.abs(plane)
+    expected = [
+        k for k in range(margin, len(plane) - margin) if size[k] >= np.float32(level) and size[k] >= max(size[k - 1], size[k + 1])
+    ]
+    assert local_peaks(plane, level, margin).tolist() == expected
+
+
+def test_bands_of_frames() -> None:
+    rng = np.random.default_rng(2)
+    corners = np.array([100.0, 400.0, 1000.0, 1100.0, 9000.0])
+    window = rng.uniform(0, 1, FRAME).astype(np.float32)
+    samples = rng.standard_normal(FRAME + (3 * BATCH - 1) * HOP).astype(np.float32)
+    found = MelFrames(corners, 22050, window).measure(samples)
+    frames = np.lib.stride_tricks.sliding_window_view(samples.astype(np.float64), FRAME)[::HOP] * window
+    power = np.abs(np.fft.rfft(frames, axis=1)) ** 2
+    hertz = np.fft.rfftfreq(FRAME, 1 / 22050)
+    bank = np.stack([np.interp(hertz, corners[k : k + 3], [0, 1, 0], left=0, right=0) for k in range(3)])
+    expected = np.column_stack([power @ (bank / bank.sum(axis=1, keepdims=True)).T, power.sum(axis=1), power @ hertz])
+    assert found == pytest.approx(expected, rel=5e-6)
+
+
+def test_frames_come_by_eight_and_bands_have_bins() -> None:
+    frames = MelFrames(np.array([100.0, 400.0, 1000.0]), 22050, np.ones(FRAME, np.float32))
+    with pytest.raises(ValueError, match="eight"):
+        frames.measure(np.zeros(FRAME, np.float32))
+    with pytest.raises(ValueError, match="between two bins"):
+        MelFrames(np.array([1.0, 2.0, 3.0]), 22050, np.ones(FRAME, np.float32))
+
+
+def test_integers_are_sixty_four_bits() -> None:
+    def body(routine: Routine) -> None:
+        number, out = routine.arguments
+        routine.store((number << 3) | (number >> 60), out, 0)
+        routine.store((number & 12).lowest(), out, 1)
+        routine.store(number.ones(), out, routine.constant(2, INT))
+
+    out = np.empty(3, np.int64)
+    compiled("na")(body)(-4, address(out))
+    assert out.tolist() == [-32 | 15, 2, 62]
