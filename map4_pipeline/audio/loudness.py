@@ -86,6 +86,7 @@ class LoudnessMeter:
         self._band_edges = np.rint(starts * self._fft / self.sample_rate).astype(int)
         self._bands: list[NDArray[np.float32]] = []
         self._planes = np.empty((channels, 0), np.float32)
+        self._found = np.empty(0, np.int64)
         self.sample_peak = 0.0
         self.true_peak = 0.0
         self._kernel = _interpolation_kernel()
@@ -160,8 +161,10 @@ class LoudnessMeter:
         self.true_peak = max(self.true_peak, peak)
         if peak < 0.7 * self.sample_peak or peak == 0.0 or planes.shape[1] <= 2 * _TAPS + 2:
             return
+        if len(self._found) < planes.shape[1]:
+            self._found = np.empty(planes.shape[1], np.int64)
         for column in planes:
-            near = local_peaks(column, 0.7 * self.sample_peak, _TAPS)
+            near = local_peaks(column, 0.7 * self.sample_peak, _TAPS, self._found)
             if len(near) > 128:
                 # A cubic through four samples tells where a peak hides between two.
                 p, a, x, b, q = (column[near + k] for k in (-2, -1, 0, 1, 2))

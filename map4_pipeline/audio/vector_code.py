@@ -8,6 +8,7 @@ the processor's registers hold: a routine returns the same bits on every machine
 """
 
 import ctypes
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -227,6 +228,11 @@ class Compiled:
         routine.builder.ret_void()
         engine = _machine_code(str(module))
         place = engine.get_function_address(function.name)
+        if not _may_run(place):
+            raise RuntimeError(
+                "This system forbids MAP4 to make memory executable, which its analysis needs: allow it "
+                "(systemd: MemoryDenyWriteExecute=no; SELinux: deny_execmem off)."
+            )
         # The engine holds the code: it is kept.
         return engine, ctypes.CFUNCTYPE(None, *(kinds[letter][1] for letter in self._arguments))(place)
 
@@ -248,6 +254,19 @@ def compile_all() -> None:
     """Compile every routine of the modules loaded so far; processes forked from this one then have them."""
     for routine in _known:
         routine.prepare()
+
+
+def _may_run(place: int) -> bool:
+    """Return whether memory is executable. LLVM does not say when it could not make it so, and a call would be a crash."""
+    if sys.platform != "linux":
+        return True
+    with open("/proc/self/maps", encoding="ascii", errors="replace") as maps:
+        for line in maps:
+            span, rights = line.split(maxsplit=2)[:2]
+            first, end = (int(number, 16) for number in span.split("-"))
+            if first <= place < end:
+                return "x" in rights
+    return True
 
 
 def columns_of(rows: Sequence[Term]) -> list[Term]:

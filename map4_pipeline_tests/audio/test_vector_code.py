@@ -1,5 +1,7 @@
 """Compiled routines say what numpy says."""
 
+import subprocess
+import sys
 import threading
 from typing import TYPE_CHECKING
 
@@ -84,6 +86,24 @@ def test_threads_may_compile_at_once() -> None:
     assert sorted(found) == list(range(1, 9))
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="not applicable: Linux forbids it by prctl")
+def test_a_system_that_forbids_code_is_told() -> None:
+    """With memory that may not become executable, a call would crash every worker without a word."""
+    program = """
+import ctypes, sys
+if ctypes.CDLL(None).prctl(65, 1, 0, 0, 0):  # PR_SET_MDWE
+    sys.exit("older than Linux 6.3")
+from map4_pipeline.audio.decimation import decimated
+import numpy
+decimated(numpy.ones(1000, numpy.float32), 4, 48, 100)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    if "older than Linux" in done.stderr:
+        pytest.skip("not applicable: older than Linux 6.3")
+    assert done.returncode == 1
+    assert "MemoryDenyWriteExecute=no" in done.stderr
+
+
 @pytest.mark.parametrize("frames", [1, 7, 8, 9, 65536, 65543])
 def test_stereo_is_taken_apart(frames: int) -> None:
     block = np.random.default_rng(frames).uniform(-0.9, 0.9, (frames, 2)).astype(np.float32)
@@ -141,7 +161,9 @@ def test_peaks_are_found(plane: "NDArray[np.float32]", margin: int, level: float
     expected = [
         k for k in range(margin, len(plane) - margin) if size[k] >= np.float32(level) and size[k] >= max(size[k - 1], size[k + 1])
     ]
-    assert local_peaks(plane, level, margin).tolist() == expected
+    assert local_peaks(plane, level, margin, np.empty(len(plane), np.int64)).tolist() == expected
+    with pytest.raises(ValueError, match="room"):
+        local_peaks(plane, level, margin, np.empty(len(plane) - 1, np.int64))
 
 
 def test_bands_of_frames() -> None:
