@@ -46,17 +46,13 @@ class Item:
 def measure(job: tuple[int, str, str, str, float]) -> Item | None:
     """Analyse one file; None when it has no onsets."""
     from map4_pipeline.audio.engine import read_spectra
-    from map4_pipeline.audio.event_rhythm import event_rhythm
     from map4_pipeline.audio.rhythm import normalised, onset_strength
-    from map4_pipeline.audio.tempo import pulse
-    from map4_pipeline.audio.tempo_model import candidates
-    from map4_pipeline.audio.tempogram import tempogram
+    from map4_pipeline.audio.tempo import pulse, readings
 
     source, path, name, group, bpm = job
     mel = np.load(path)["mel"] if path.endswith(".npz") else read_spectra(path).mel
     onsets = onset_strength(mel)
-    full, low = tempogram(normalised(onsets.full)), tempogram(normalised(onsets.low))
-    tempi, features = candidates(full, low, event_rhythm(onsets.events))
+    full, tempi, features = readings(onsets, normalised(onsets.full))
     found = np.array(tempi)
     right = (np.abs(found / bpm - 1) <= TOLERANCE).astype(float)
     return Item(source, name, group, bpm, found, features, right, np.array([pulse(full, t) for t in tempi]))

@@ -80,8 +80,8 @@ def test_every_package_stands_on_a_floor() -> None:
 # --- import time is what every command, step and tick pays ---------------------------------------------------------------
 
 HEAVY = {
-    "anthropic", "av", "dagster", "google.genai", "librosa", "matplotlib", "numba", "openai", "openpyxl", "pandas", "plotly",
-    "pyarrow", "reportlab", "scipy", "sklearn", "soundfile",
+    "anthropic", "av", "dagster", "google.genai", "librosa", "llvmlite", "matplotlib", "numba", "openai", "openpyxl", "pandas",
+    "plotly", "pyarrow", "reportlab", "scipy", "sklearn", "soundfile",
 }  # fmt: skip
 
 

@@ -87,6 +87,10 @@ def _find(routine: Routine) -> None:
     routine.store(routine.loop(start, end, _WIDTH, [routine.integer(0)], body)[0], places, 0)
 
 
+def _is_plain(array: "NDArray[np.float32]") -> bool:
+    return array.dtype == np.float32 and array.flags.c_contiguous
+
+
 def split_stereo(block: "NDArray[np.float32]", planes: "NDArray[np.float32]", mono: "NDArray[np.float32]") -> Stereo:
     """Take a stereo block apart and together.
 
@@ -99,11 +103,10 @@ def split_stereo(block: "NDArray[np.float32]", planes: "NDArray[np.float32]", mo
         Is given their mean.
     """
     frames = len(block)
-    ready = block.dtype == np.float32 and block.flags.c_contiguous and block.shape == (frames, 2)
     left, right = planes
-    if not ready or any(
-        len(row) != frames or row.dtype != np.float32 or not row.flags.c_contiguous for row in (left, right, mono)
-    ):
+    rows = left, right, mono
+    sizes_fit = block.shape == (frames, 2) and all(len(row) == frames for row in rows)
+    if not sizes_fit or not all(map(_is_plain, (block, *rows))) or not planes.flags.writeable:
         raise ValueError("a block is single precision, contiguous, and so is where its channels go")
     whole = frames // _WIDTH * _WIDTH
     sums = np.zeros((7, _WIDTH), np.float32)
@@ -122,6 +125,8 @@ def split_stereo(block: "NDArray[np.float32]", planes: "NDArray[np.float32]", mo
 
 def count_clipped(plane: "NDArray[np.float32]", level: float) -> int:
     """Return how many samples of a channel reach the level, up or down, behind two others that do."""
+    if not _is_plain(plane):
+        raise ValueError("a channel is single precision and contiguous")
     whole = len(plane) // _WIDTH * _WIDTH
     levels = np.repeat(np.array([level, -level], np.float32), _WIDTH)
     found = np.zeros(1, np.int64)
@@ -143,7 +148,7 @@ def local_peaks(plane: "NDArray[np.float32]", level: float, margin: int, room: "
     room : ndarray, shape (n,) or larger
         Memory to work in: such an array made anew takes longer than the search.
     """
-    if len(room) < len(plane) or room.dtype != np.int64 or not plane.flags.c_contiguous or plane.dtype != np.float32:
+    if not _is_plain(plane) or len(room) < len(plane) or room.dtype != np.int64 or not room.flags.c_contiguous:
         raise ValueError("a channel is single precision, contiguous, and there is room for all of it")
     end = len(plane) - margin
     whole = margin + (end - margin) // _WIDTH * _WIDTH

@@ -95,6 +95,8 @@ class Intake:
     def feed(self, block: "NDArray[np.float32]") -> None:
         """Take the next (frames, channels) block."""
         frames = len(block)
+        if not frames:
+            return
         planes = self._room(frames)
         taken = self._take_ordinary(block, planes) if self.channels == 2 else None
         if taken is None:

@@ -78,7 +78,7 @@ def _measure(routine: Routine) -> None:
     zero = r.constant(0.0, _KIND)
 
     def load(place: Term | int) -> Complex:
-        at = r.term(place) * (2 * BATCH)
+        at = place * (2 * BATCH)
         return r.load(points, at, _KIND), r.load(points, at + BATCH, _KIND)
 
     def store(value: Complex, place: Term) -> None:
@@ -120,8 +120,8 @@ def _measure(routine: Routine) -> None:
             eight([load(k + j * 8 + m) for m in range(8)], None, k + j * 8, 1)
             return []
 
-        r.loop(0, r.integer(8), 1, [], middle)
-        r.loop(0, r.integer(8), 1, [], last)
+        r.loop(0, 8, 1, [], middle)
+        r.loop(0, 8, 1, [], last)
         return []
 
     def power(k: Term) -> list[Term]:
@@ -151,14 +151,14 @@ def _measure(routine: Routine) -> None:
         return body
 
     def batch(_: Term, start: Term, row: Term) -> list[Term]:
-        r.loop(0, r.integer(FRAME), BATCH, [], windowed(start))
-        r.loop(0, r.integer(_POINTS // 8), 1, [], across)
-        r.loop(0, r.integer(_POINTS), _POINTS // 8, [], inside)
-        r.loop(1, r.integer(_POINTS // 2), 1, [], power)
+        r.loop(0, FRAME, BATCH, [], windowed(start))
+        r.loop(0, _POINTS // 8, 1, [], across)
+        r.loop(0, _POINTS, _POINTS // 8, [], inside)
+        r.loop(1, _POINTS // 2, 1, [], power)
         (re, im), middle = load(0), load(_POINTS // 2 >> 6)
         for value, n in ((re + im, 0), (re - im, _POINTS)):
-            r.store(value * value, powers, r.integer(n * BATCH))
-        r.store(middle[0] * middle[0] + middle[1] * middle[1], powers, r.integer(_POINTS // 2 * BATCH))
+            r.store(value * value, powers, n * BATCH)
+        r.store(middle[0] * middle[0] + middle[1] * middle[1], powers, _POINTS // 2 * BATCH)
         _, whole, by_frequency = r.loop(0, stretches, 1, [zero] * 3, between(row))
         totals = row + stretches * BATCH
         r.store(whole, out, totals)
@@ -193,7 +193,10 @@ class MelFrames:
     """
 
     def __init__(self, corners: "NDArray[np.float64]", sample_rate: float, window: "Array") -> None:
+        if window.shape != (FRAME,):
+            raise ValueError(f"a window has {FRAME} samples")
         self._window = np.ascontiguousarray(window, np.float32)
+        self._turns = _turns()
         hertz = np.arange(_POINTS + 1) * sample_rate / FRAME
         width = np.diff(corners)
         rising = np.maximum(0, (hertz - corners[:-2, None]) / width[:-1, None])
@@ -213,7 +216,7 @@ class MelFrames:
         self._weights = np.stack([padded[stretch + 1, place], padded[stretch, place], hertz], axis=1).astype(np.float32)
         self._points = np.empty((FRAME, BATCH), np.float32)
         self._powers = np.empty((_POINTS + 1, BATCH), np.float32)
-        tables = self._window, _turns(), self._points, self._powers
+        tables = self._window, self._turns, self._points, self._powers
         self._places = *map(address, tables), self._stretches, address(self._bins), address(self._weights)
 
     def measure(self, samples: "Array") -> "Array":

@@ -64,13 +64,8 @@ def estimate_tempo(onsets: Onsets) -> Tempo:
         return _none("too short for a tempo")
     if float(np.percentile(onsets.full, 99)) < _MIN_FLUX:
         return _none("no onsets: nothing in the sound marks a beat")
-    envelope, low_envelope, events = normalised(onsets.full), normalised(onsets.low), onsets.events
-    full = tempogram(envelope)
-    if len(envelope) < WINDOW * RHYTHM_FPS:
-        order = continued(envelope)
-        tempi, features = candidates(tempogram(envelope[order]), tempogram(low_envelope[order]), event_rhythm(events[order]))
-    else:
-        tempi, features = candidates(full, tempogram(low_envelope), event_rhythm(events))
+    envelope = normalised(onsets.full)
+    full, tempi, features = readings(onsets, envelope)
     probability = load_model().probabilities(features)
     order = np.argsort(-probability, kind="stable")
     best = tempi[int(order[0])]
@@ -85,6 +80,22 @@ def estimate_tempo(onsets: Onsets) -> Tempo:
     )
     confidence = certainty(float(probability[order[0]]), height)
     return Tempo(bpm, confidence, alternatives, "", min(1.0, height), _local_tempo(full.score, bpm))
+
+
+def readings(onsets: Onsets, envelope: "NDArray[np.float32]") -> "tuple[Tempogram, list[float], NDArray[np.float64]]":
+    """Return the tempogram of a normalised onset envelope, the tempi that may be the beat and their features.
+
+    Parameters
+    ----------
+    onsets : Onsets
+    envelope : ndarray
+        `rhythm.normalised` of their full strength.
+    """
+    full, low, events = tempogram(envelope), normalised(onsets.low), onsets.events
+    if len(envelope) < WINDOW * RHYTHM_FPS:
+        order = continued(envelope)
+        return full, *candidates(tempogram(envelope[order]), tempogram(low[order]), event_rhythm(events[order]))
+    return full, *candidates(full, tempogram(low), event_rhythm(events))
 
 
 def continued(envelope: "NDArray[np.float32]") -> "NDArray[np.intp]":

@@ -95,7 +95,7 @@ def chroma_frames(spectra: Spectra, tuning: float) -> "NDArray[np.float32]":
     frames = np.empty((spectra.tonal_frames, 12), np.float32)
     for start in range(0, spectra.tonal_frames, _FRAMES_AT_ONCE):
         some = frames[start : start + _FRAMES_AT_ONCE]
-        first, end = np.searchsorted(spectra.peak_frame, [start, start + len(some)])
+        first, end = np.searchsorted(spectra.peak_frame, np.array([start, start + len(some)], np.int32))
         votes = _votes(spectra, slice(first, end), start, tuning).reshape(-1, 12)
         some[:] = votes / (votes.max(axis=1, keepdims=True) + 1e-9)
     return frames

@@ -31,6 +31,10 @@ def vector(element: ir.Type, length: int) -> ir.Type:
     return ir.VectorType(element, length)
 
 
+class ForbiddenCodeError(RuntimeError):
+    """A process may not make memory executable here; the text is for the user."""
+
+
 class Term:
     """A value inside a routine; numbers that it is combined with take its type."""
 
@@ -42,11 +46,10 @@ class Term:
         """Type of the value."""
         return self.value.type
 
-    def _with(self, other: "Term | float", of_floats: str, of_ints: str, *, swapped: bool = False) -> "Term":
+    def _with(self, other: "Term | float", of_floats: str, of_ints: str) -> "Term":
         right = other.value if isinstance(other, Term) else _constant(other, self.type)
-        pair = (right, self.value) if swapped else (self.value, right)
         kind = of_ints if isinstance(_element(self.type), ir.IntType) else of_floats
-        return Term(self.builder, getattr(self.builder, kind)(*pair))
+        return Term(self.builder, getattr(self.builder, kind)(self.value, right))
 
     def __add__(self, other: "Term | float") -> "Term":
         return self._with(other, "fadd", "add")
@@ -57,8 +60,7 @@ class Term:
     def __mul__(self, other: "Term | float") -> "Term":
         return self._with(other, "fmul", "mul")
 
-    def __rmul__(self, other: float) -> "Term":
-        return self._with(other, "fmul", "mul", swapped=True)
+    __rmul__ = __mul__
 
     def __and__(self, other: "Term | float") -> "Term":
         return self._with(other, "", "and_")
@@ -151,10 +153,6 @@ class Routine:
         """Return an integer."""
         return self.constant(number, INT)
 
-    def term(self, number: "Term | int") -> Term:
-        """Return an index as a term."""
-        return number if isinstance(number, Term) else self.integer(number)
-
     def packed(self, elements: Sequence[Term]) -> Term:
         """Return a vector of numbers."""
         value = ir.Constant(ir.VectorType(elements[0].type, len(elements)), ir.Undefined)
@@ -163,7 +161,7 @@ class Routine:
         return Term(self.builder, value)
 
     def loop(
-        self, start: "Term | int", stop: Term, step: int, carried: Sequence[Term], body: Callable[..., Sequence[Term]]
+        self, start: "Term | int", stop: "Term | int", step: int, carried: Sequence[Term], body: Callable[..., Sequence[Term]]
     ) -> list[Term]:
         """Run ``carried = body(index, *carried)`` for every index below `stop`; return what was carried last."""
         builder, before = self.builder, self.builder.block
@@ -175,7 +173,7 @@ class Routine:
         slots = [builder.phi(term.type) for term in carried]
         for slot, term in zip(slots, carried, strict=True):
             slot.add_incoming(term.value, before)
-        builder.cbranch(builder.icmp_signed("<", index, stop.value), inner, after)
+        builder.cbranch(builder.icmp_signed("<", index, _integer(stop)), inner, after)
         builder.position_at_end(inner)
         found = body(Term(builder, index), *(Term(builder, slot) for slot in slots))
         index.add_incoming(builder.add(index, ir.Constant(INT, step)), builder.block)
@@ -229,7 +227,7 @@ class Compiled:
         engine = _machine_code(str(module))
         place = engine.get_function_address(function.name)
         if not _may_run(place):
-            raise RuntimeError(
+            raise ForbiddenCodeError(
                 "This system forbids MAP4 to make memory executable, which its analysis needs: allow it "
                 "(systemd: MemoryDenyWriteExecute=no; SELinux: deny_execmem off)."
             )
@@ -260,12 +258,15 @@ def _may_run(place: int) -> bool:
     """Return whether memory is executable. LLVM does not say when it could not make it so, and a call would be a crash."""
     if sys.platform != "linux":
         return True
-    with open("/proc/self/maps", encoding="ascii", errors="replace") as maps:
-        for line in maps:
-            span, rights = line.split(maxsplit=2)[:2]
-            first, end = (int(number, 16) for number in span.split("-"))
-            if first <= place < end:
-                return "x" in rights
+    try:
+        with open("/proc/self/maps", encoding="ascii", errors="replace") as maps:
+            for line in maps:
+                span, rights = line.split(maxsplit=2)[:2]
+                first, end = (int(number, 16) for number in span.split("-"))
+                if first <= place < end:
+                    return "x" in rights
+    except OSError:  # no /proc here
+        pass
     return True
 
 

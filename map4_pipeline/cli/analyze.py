@@ -159,8 +159,10 @@ def _alone(candidate: Candidate, configured: "Settings") -> Record:
 
 def _child(path: bytes, memory_mb: int, sender: Any) -> None:
     from map4_pipeline.cli.records import analyse_path
-    from map4_pipeline.ingest.worker import prepare_worker
+    from map4_pipeline.ingest.worker import prepare_worker, warm_up
 
+    # First, since a compiler that runs out of memory ends the process.
+    warm_up()
     prepare_worker(memory_mb, 0)
     sender.send(analyse_path(path))
 

@@ -103,7 +103,7 @@ def _chroma(signal: "NDArray[np.float32]") -> "NDArray[np.float64]":
         samples = signal[max(0, start) : start + 2 * length + 4 * _REACH]
         if start < 0:
             samples = np.concatenate([np.zeros(-start, np.float32), samples])
-        frames = frame_view(decimated(samples, 2, _REACH, length), _FRAME, _HOP)[:some]
+        frames = frame_view(decimated(samples, 2, _REACH, length), _FRAME, _HOP)
         spectrum = scipy.fft.rfft(frames * window, axis=1, overwrite_x=True)
         squares = spectrum.view(np.float32)[:, 2 * first : 2 * end] ** 2
         chroma[begin : begin + some] = squares @ classes

@@ -3,6 +3,7 @@
 Nothing here knows the database. A bad file is a value (`error_kind`), never an exception.
 """
 
+import contextlib
 import gc
 import json
 import os
@@ -87,9 +88,10 @@ def warm_up() -> int:
     import map4_pipeline.audio.engine
     import map4_pipeline.library.identity
     import map4_pipeline.library.tags  # noqa: F401
-    from map4_pipeline.audio.vector_code import compile_all
+    from map4_pipeline.audio.vector_code import ForbiddenCodeError, compile_all
 
-    compile_all()
+    with contextlib.suppress(ForbiddenCodeError):  # every analysis will say so
+        compile_all()
     return os.getpid()
 
 
@@ -132,7 +134,7 @@ def analyse_file(
         message = "Analysing this file takes more memory than a worker may use (MAP4_WORKER_MEMORY_MB)."
         return Analysed({}, time.process_time() - started, "memory", message)
     except Exception as error:  # noqa: BLE001  as above
-        return Analysed({}, time.process_time() - started, "internal", _defect(error))
+        return Analysed({}, time.process_time() - started, "internal", _forbidden(error) or _defect(error))
     payloads: dict[str, dict[str, Any]] = {}
     if analysis.features is not None:
         payloads["features"] = {"technical": _plain(analysis.technical), "features": analysis.features.to_dict()}
@@ -165,6 +167,12 @@ def _plain(value: Any) -> dict[str, Any]:
     from dataclasses import asdict
 
     return asdict(value)
+
+
+def _forbidden(error: Exception) -> str:
+    from map4_pipeline.audio.vector_code import ForbiddenCodeError
+
+    return str(error) if isinstance(error, ForbiddenCodeError) else ""
 
 
 def _defect(error: Exception) -> str:
