@@ -28,7 +28,7 @@ class Stereo(NamedTuple):
 
 @compiled("anaaaa")
 def _split(routine: Routine) -> None:
-    """Write down the pass: samples by frames; frames; left, right and their mean; the sums, eight of each."""
+    """Write down the pass: samples by frames; frames; left, right and their mean; extremes and sums."""
     samples, frames, left, right, mono, sums = routine.arguments
     kind = vector(SINGLE, _WIDTH)
     even, odd = range(0, 2 * _WIDTH, 2), range(1, 2 * _WIDTH, 2)
@@ -42,8 +42,11 @@ def _split(routine: Routine) -> None:
         return [high.max(a).max(b), low.min(a).min(b), *(total + term for total, term in zip(totals, added, strict=True))]
 
     zero = routine.constant(0.0, kind)
-    for place, total in enumerate(routine.loop(0, frames, _WIDTH, [zero] * 7, body)):
-        routine.store(total, sums, place * _WIDTH)
+    high, low, *totals = routine.loop(0, frames, _WIDTH, [zero] * 7, body)
+    whole = [high.folded(Term.max), low.folded(Term.min)]
+    whole = [term.widened() for term in whole] + [total.widened().folded(Term.__add__) for total in totals]
+    for place, term in enumerate(whole):
+        routine.store(term, sums, place)
 
 
 @compiled("anaa")
@@ -60,31 +63,6 @@ def _count(routine: Routine) -> None:
 
     zero = routine.integer(0)
     routine.store(routine.loop(0, count, _WIDTH, [zero, zero], body)[1], found, 0)
-
-
-@compiled("annaa")
-def _find(routine: Routine) -> None:
-    """Write down the pass: a channel; first place and end; the level, eight times; the places found, behind how many they are."""
-    samples, start, end, level, places = routine.arguments
-    kind = vector(SINGLE, _WIDTH)
-    limit, zero = routine.load(level, 0, kind), routine.constant(0.0, kind)
-
-    def size(index: Term) -> Term:
-        x = routine.load(samples, index, kind)
-        return x.max(zero - x)
-
-    def body(index: Term, count: Term) -> list[Term]:
-        x = size(index)
-        peaks = ((x >= limit) & (x >= size(index - 1)) & (x >= size(index + 1))).bits()
-
-        def put(_: Term, left: Term, count: Term) -> list[Term]:
-            count += 1
-            routine.store(index + left.lowest(), places, count)
-            return [left & (left - 1), count]
-
-        return routine.loop(0, peaks.ones(), 1, [peaks, count], put)[1:]
-
-    routine.store(routine.loop(start, end, _WIDTH, [routine.integer(0)], body)[0], places, 0)
 
 
 def _is_plain(array: "NDArray[np.float32]") -> bool:
@@ -109,10 +87,9 @@ def split_stereo(block: "NDArray[np.float32]", planes: "NDArray[np.float32]", mo
     if not sizes_fit or not all(map(_is_plain, (block, *rows))) or not planes.flags.writeable:
         raise ValueError("a block is single precision, contiguous, and so is where its channels go")
     whole = frames // _WIDTH * _WIDTH
-    sums = np.zeros((7, _WIDTH), np.float32)
+    sums = np.empty(7)
     _split(address(block), whole, address(left), address(right), address(mono), address(sums))
-    high, low = float(sums[0].max()), float(sums[1].min())
-    totals = [float(row.sum(dtype=np.float64)) for row in sums[2:]]
+    high, low, *totals = sums.tolist()
     if whole < frames:
         rest = slice(whole, None)
         planes[:, rest] = block[rest].T
@@ -133,28 +110,3 @@ def count_clipped(plane: "NDArray[np.float32]", level: float) -> int:
     _count(address(plane), whole, address(levels), address(found))
     rest = np.abs(plane[max(0, whole - 2) :]) >= np.float32(level)
     return int(found[0]) + int(np.count_nonzero(rest[2:] & rest[1:-1] & rest[:-2]))
-
-
-def local_peaks(plane: "NDArray[np.float32]", level: float, margin: int, room: "NDArray[np.int64]") -> "NDArray[np.int64]":
-    """Return where a channel's absolute samples reach the level and both neighbours, `margin` samples from its ends or further.
-
-    Parameters
-    ----------
-    plane : ndarray, shape (n,), float32
-        Contiguous; n over twice the margin and 2.
-    level : float
-    margin : int
-        From 1.
-    room : ndarray, shape (n,) or larger
-        Memory to work in: such an array made anew takes longer than the search.
-    """
-    if not _is_plain(plane) or len(room) < len(plane) or room.dtype != np.int64 or not room.flags.c_contiguous:
-        raise ValueError("a channel is single precision, contiguous, and there is room for all of it")
-    end = len(plane) - margin
-    whole = margin + (end - margin) // _WIDTH * _WIDTH
-    limit = np.repeat(np.float32(level), _WIDTH)
-    _find(address(plane), margin, whole, address(limit), address(room))
-    size = np.abs(plane[whole - 1 : end + 1])
-    inner = size[1:-1]
-    rest = np.flatnonzero((inner >= limit[0]) & (inner >= size[:-2]) & (inner >= size[2:])) + whole
-    return np.concatenate([room[1 : room[0] + 1], rest])

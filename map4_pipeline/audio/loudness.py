@@ -13,8 +13,8 @@ import numpy as np
 import scipy.fft
 import soxr
 
-from map4_pipeline.audio.channels import local_peaks
 from map4_pipeline.audio.k_weighting import KWeightedPower
+from map4_pipeline.audio.true_peaks import SHORTEST, largest_between
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,9 +41,6 @@ _OWN_RATE = 48000
 BAND_HZ = 100
 #: Frames of a block from which that spectrum is taken, and their length.
 _BAND_FRAMES, _BAND_SECONDS = 4, 0.15
-#: Fractions of a sample at which BS.1770-5 annex 2 (4x oversampling) looks for the peak.
-_FRACTIONS = (-0.75, -0.5, -0.25, 0.25, 0.5, 0.75)
-_TAPS = 12
 #: Samples of all channels that the meter's memory holds beside those it needs.
 _SPARE = 1 << 19
 
@@ -86,10 +83,8 @@ class LoudnessMeter:
         self._band_edges = np.rint(starts * self._fft / self.sample_rate).astype(int)
         self._bands: list[NDArray[np.float32]] = []
         self._planes = np.empty((channels, 0), np.float32)
-        self._found = np.empty(0, np.int64)
         self.sample_peak = 0.0
         self.true_peak = 0.0
-        self._kernel = _interpolation_kernel()
 
     def room(self, frames: int) -> "NDArray[np.float32]":
         """Return where the next block's channels are to be written before `feed`, shape (channels, frames), each contiguous."""
@@ -156,23 +151,12 @@ class LoudnessMeter:
         """Follow the true peak: interpolate only round those sample peaks that could exceed the largest value so far.
 
         Between samples, music exceeds its nearest sample peak by well under 3 dB, so sample peaks below 0.7 of the highest are
-        left out; of the others the 128 highest of a block are looked at.
+        left out.
         """
         self.true_peak = max(self.true_peak, peak)
-        if peak < 0.7 * self.sample_peak or peak == 0.0 or planes.shape[1] <= 2 * _TAPS + 2:
-            return
-        if len(self._found) < planes.shape[1]:
-            self._found = np.empty(planes.shape[1], np.int64)
-        for column in planes:
-            near = local_peaks(column, 0.7 * self.sample_peak, _TAPS, self._found)
-            if len(near) > 128:
-                # A cubic through four samples tells where a peak hides between two.
-                p, a, x, b, q = (column[near + k] for k in (-2, -1, 0, 1, 2))
-                score = np.maximum(np.abs(9 * (a + x) - p - b), np.abs(9 * (x + b) - a - q))
-                near = near[np.argpartition(score, -128)[-128:]]
-            if len(near):
-                around = column[near[:, None] + np.arange(-_TAPS, _TAPS + 1)]
-                self.true_peak = max(self.true_peak, float(np.abs(around.astype(np.float64) @ self._kernel).max()))
+        level = 0.7 * self.sample_peak
+        if peak >= level > 0.0 and planes.shape[1] >= SHORTEST:
+            self.true_peak = max(self.true_peak, *(largest_between(channel, level) for channel in planes))
 
     def finish(self) -> None:
         """Count what is left over; a last step that is more than half full counts, so that the track's end is not lost."""
@@ -235,11 +219,3 @@ def loudness_range(steps: "NDArray[np.float64]") -> float | None:
     blocks = np.sort(blocks[blocks >= _mean_loudness(blocks) - 20])
     last = len(blocks) - 1
     return float(blocks[round(last * 0.95)] - blocks[round(last * 0.10)])
-
-
-def _interpolation_kernel() -> "NDArray[np.float64]":
-    """Return windowed-sinc weights, shape (2 taps + 1, fractions), for values between samples."""
-    position = np.arange(-_TAPS, _TAPS + 1)[:, None] - np.array(_FRACTIONS)[None, :]
-    window = 0.5 + 0.5 * np.cos(np.pi * np.clip(position / (_TAPS + 1), -1, 1))
-    kernel = np.sinc(position) * window
-    return np.asarray(kernel / kernel.sum(axis=0))

@@ -65,16 +65,16 @@ def _of_eight(x: list[Complex]) -> list[Complex]:
     return [value for pair in zip(even, odd, strict=True) for value in pair]
 
 
-@compiled("anaaaanaaa")
+@compiled("anaaaanaaaa")
 def _measure(routine: Routine) -> None:
     """Write down the pass.
 
     Its arguments: samples, how many batches; window, factors of the transform, room for its points and for the power of bins;
     how many stretches the corners of the bands make, the first and last bin of each, weights of a bin (in the band that rises
-    there, in the one that falls, its frequency); results.
+    there, in the one that falls, its frequency); room for the results of a batch; results.
     """
     r = routine
-    samples, batches, window, turns, points, powers, stretches, bins, weights, out = r.arguments
+    samples, batches, window, turns, points, powers, stretches, bins, weights, batch_out, out = r.arguments
     zero = r.constant(0.0, _KIND)
 
     def load(place: Term | int) -> Complex:
@@ -134,19 +134,29 @@ def _measure(routine: Routine) -> None:
             r.store((re * re + im * im) * 0.25, powers, n * BATCH)
         return []
 
-    def between(row: Term) -> "Callable[..., list[Term]]":
-        def body(stretch: Term, rising: Term, whole: Term, by_frequency: Term) -> list[Term]:
-            """Sum up the bins between two corners: the band that falls there is then whole."""
-            first, end = r.load(bins, stretch + stretch, INT), r.load(bins, stretch + stretch + 1, INT)
+    def between(stretch: Term, rising: Term, whole: Term, by_frequency: Term) -> list[Term]:
+        """Sum up the bins between two corners: the band that falls there is then whole."""
+        first, end = r.load(bins, stretch + stretch, INT), r.load(bins, stretch + stretch + 1, INT)
 
-            def add(k: Term, *sums: Term) -> list[Term]:
-                x = r.load(powers, k * BATCH, _KIND)
-                up, down, hertz = (r.spread(weights, k * 3 + part, _KIND) for part in range(3))
-                return [total + term for total, term in zip(sums, (x * up, x * down, x, x * hertz), strict=True)]
+        def add(k: Term, *sums: Term) -> list[Term]:
+            x = r.load(powers, k * BATCH, _KIND)
+            up, down, hertz = (r.spread(weights, k * 3 + part, _KIND) for part in range(3))
+            return [total + term for total, term in zip(sums, (x * up, x * down, x, x * hertz), strict=True)]
 
-            up, down, some, weighted = r.loop(first, end, 1, [zero] * 4, add)
-            r.store(rising + down, out, row + stretch * BATCH)
-            return [up, whole + some, by_frequency + weighted]
+        up, down, some, weighted = r.loop(first, end, 1, [zero] * 4, add)
+        r.store(rising + down, batch_out, stretch * BATCH)
+        return [up, whole + some, by_frequency + weighted]
+
+    # Before the second corner and behind the last, no band falls: what stands there is not kept.
+    columns = stretches - 1
+
+    def lay(row: Term) -> Callable[[Term], list[Term]]:
+        def body(k: Term) -> list[Term]:
+            """Lay eight results of every frame in its row."""
+            found = columns_of([r.load(batch_out, (k + (2 + part)) * BATCH, _KIND) for part in range(BATCH)])
+            for frame, values in enumerate(found):
+                r.store(values, out, row + columns * frame + k)
+            return []
 
         return body
 
@@ -159,11 +169,13 @@ def _measure(routine: Routine) -> None:
         for value, n in ((re + im, 0), (re - im, _POINTS)):
             r.store(value * value, powers, n * BATCH)
         r.store(middle[0] * middle[0] + middle[1] * middle[1], powers, _POINTS // 2 * BATCH)
-        _, whole, by_frequency = r.loop(0, stretches, 1, [zero] * 3, between(row))
-        totals = row + stretches * BATCH
-        r.store(whole, out, totals)
-        r.store(by_frequency, out, totals + BATCH)
-        return [start + BATCH * HOP, totals + 2 * BATCH]
+        _, whole, by_frequency = r.loop(0, stretches, 1, [zero] * 3, between)
+        r.store(whole, batch_out, (stretches - 1) * BATCH)
+        r.store(by_frequency, batch_out, stretches * BATCH)
+        last = columns - BATCH
+        r.loop(0, last, BATCH, [], lay(row))
+        lay(row)(last)
+        return [start + BATCH * HOP, row + columns * BATCH]
 
     r.loop(0, batches, 1, [r.integer(0)] * 2, batch)
 
@@ -193,6 +205,8 @@ class MelFrames:
     """
 
     def __init__(self, corners: "NDArray[np.float64]", sample_rate: float, window: "Array") -> None:
+        if len(corners) < BATCH:
+            raise ValueError(f"there are {BATCH - 2} bands or more")
         if window.shape != (FRAME,):
             raise ValueError(f"a window has {FRAME} samples")
         self._window = np.ascontiguousarray(window, np.float32)
@@ -217,25 +231,23 @@ class MelFrames:
         self._points = np.empty((FRAME, BATCH), np.float32)
         self._powers = np.empty((_POINTS + 1, BATCH), np.float32)
         tables = self._window, self._turns, self._points, self._powers
-        self._places = *map(address, tables), self._stretches, address(self._bins), address(self._weights)
+        self._batch = np.empty((self._stretches + 1, BATCH), np.float32)
+        rest = address(self._bins), address(self._weights), address(self._batch)
+        self._places = *map(address, tables), self._stretches, *rest
 
-    def measure(self, samples: "Array") -> "Array":
-        """Return the power in every band of each frame, that of the whole frame, and the latter times its mean frequency (Hz).
+    def measure(self, samples: "Array", out: "Array") -> None:
+        """Measure the power in every band of each frame, that of the whole frame, and the latter times its mean frequency (Hz).
 
         Parameters
         ----------
         samples : ndarray, shape (1024 + 256 (n - 1),)
             Of `n` frames, a multiple of `BATCH`.
-
-        Returns
-        -------
-        ndarray, shape (n, bands + 2)
+        out : ndarray, shape (n, bands + 2)
+            Is given the results.
         """
-        batches, rest = divmod((len(samples) - FRAME) // HOP + 1, BATCH)
-        if rest or samples.dtype != np.float32 or not samples.flags.c_contiguous:
+        count = (len(samples) - FRAME) // HOP + 1
+        if count % BATCH or samples.dtype != np.float32 or not samples.flags.c_contiguous:
             raise ValueError("frames are measured by eight, of single precision")
-        out = np.empty((batches, self._stretches + 2, BATCH), np.float32)
-        _measure(address(samples), batches, *self._places, address(out))
-        rows = out.transpose(0, 2, 1)
-        # Before the second corner and behind the last, no band falls.
-        return np.concatenate([rows[..., 2:-3], rows[..., -2:]], axis=2).reshape(batches * BATCH, -1)
+        if out.shape != (count, self._stretches - 1) or out.dtype != np.float32 or not out.flags.c_contiguous:
+            raise ValueError("results are of single precision, contiguous, a row for each frame")
+        _measure(address(samples), count // BATCH, *self._places, address(out))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from map4_pipeline.audio.events import AFTER, BEFORE, DECIMATION, EVENTS, STRUCK, changes, struck
+from map4_pipeline.audio.logarithms import log_of
 from map4_pipeline.audio.spectra import RHYTHM_FPS
 
 if TYPE_CHECKING:
@@ -86,10 +87,8 @@ def _band_means(bands: int) -> "NDArray[np.float32]":
 
 
 def compressed(power: "NDArray[np.float32]", scale: "NDArray[np.float32] | np.float32") -> "NDArray[np.float32]":
-    """Return log(1 + scale * power). Not by log1p, which takes five times as long; what it does better is below 1e-7."""
-    out = power * scale
-    out += np.float32(1)
-    return np.asarray(np.log(out, out=out))
+    """Return log(1 + scale * power). Not by log1p: what it does better is below 1e-7."""
+    return log_of(power * scale, addition=1.0)
 
 
 def normalised(envelope: "NDArray[np.float32]", seconds: float = 1.0) -> "NDArray[np.float32]":

@@ -13,6 +13,7 @@ import scipy.fft
 
 from map4_pipeline.audio.decimation import decimated
 from map4_pipeline.audio.mel_frames import BATCH, FRAME, HOP, MelFrames
+from map4_pipeline.audio.tonal_peaks import PeakFinder
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,13 +32,12 @@ MEL_BANDS = 40
 MEL_LOW, MEL_HIGH = 30.0, 10800.0
 #: Range of spectral peaks, Hz: below, bins are too wide for semitones; above, partials blur the chroma.
 PEAK_LOW, PEAK_HIGH = 40.0, 2000.0
-#: A peak stands this far (natural log of magnitude) over the mean of the 61 bins round it.
-_PEAK_PROMINENCE = 0.7
-_WHITEN_BINS = 61
 #: Rhythm frames (25 minutes) and peaks (about 40) by which the arrays grow that hold them.
 _FRAMES_ROOM, _PEAKS_ROOM = 1 << 17, 1 << 19
 #: The tonal spectrum is taken of every 4th sample; the filter before it is flat up to `PEAK_HIGH`.
 _DECIMATION, _REACH = 4, 48
+#: Hz between the bins of the tonal spectrum.
+_TONAL_BIN = SAMPLE_RATE / TONAL_FRAME
 #: Samples before a block that its first frames may need.
 _HISTORY = TONAL_FRAME + 2 * _REACH
 #: Samples a value of the drawn waveform's raw envelope.
@@ -89,24 +89,6 @@ def hann(length: int) -> "NDArray[np.float32]":
     return np.asarray(0.5 - 0.5 * np.cos(2 * np.pi * np.arange(length) / length), dtype=np.float32)
 
 
-def _running_sum(rows: "NDArray[np.float32]", width: int) -> "NDArray[np.float32]":
-    """Return the sum of the `width` values (an odd number) round each in its row; beyond the ends, the last value goes on.
-
-    Sums of 2, 4, 8, ... values, put together: less is rounded than in differences of a sum that runs along the row.
-    """
-    half, count = width // 2, rows.shape[1]
-    # As np.pad(mode="edge"), in a fifth of the time.
-    sums = np.concatenate([np.repeat(rows[:, :1], half, axis=1), rows, np.repeat(rows[:, -1:], half, axis=1)], axis=1)
-    total, place, length = sums[:, :count], 1, 1
-    while 2 * length <= width:
-        sums = sums[:, :-length] + sums[:, length:]
-        length *= 2
-        if width & length:
-            total = total + sums[:, place : place + count]
-            place += length
-    return total
-
-
 def frame_view(signal: "NDArray[np.float32]", length: int, hop: int) -> "NDArray[np.float32]":
     """Return overlapping frames of a contiguous signal as a read-only view, shape (count, length)."""
     count = 1 + (len(signal) - length) // hop
@@ -127,10 +109,14 @@ class _Growing:
 
     def add(self, rows: "NDArray[np.generic]") -> None:
         """Add rows behind the others."""
-        start, self.count = self.count, self.count + len(rows)
+        self.more(len(rows))[:] = rows
+
+    def more(self, count: int) -> "NDArray[Any]":
+        """Return so many rows more, behind the others, to be filled before the next are asked for."""
+        start, self.count = self.count, self.count + count
         if self.count > len(self._rows):
             self._resize(self.count + self._room)
-        self._rows[start : self.count] = rows
+        return self._rows[start : self.count]
 
     def taken(self, count: int) -> "NDArray[Any]":
         """Return the first rows, and keep none."""
@@ -153,6 +139,7 @@ class SpectraBuilder:
         #: How many samples before the block the next frames begin.
         self._rhythm_left, self._tonal_left = RHYTHM_FRAME // 2, _REACH
         self._frames = MelFrames(mel_edges(), SAMPLE_RATE, hann(RHYTHM_FRAME))
+        self._finder = PeakFinder(int(PEAK_LOW / _TONAL_BIN), int(PEAK_HIGH / _TONAL_BIN), _TONAL_BIN)
         self._bands = _Growing(_FRAMES_ROOM, np.float32, MEL_BANDS + 2)
         #: Of peaks: Hz, whitened weight, magnitude, frame.
         self._peaks = [_Growing(_PEAKS_ROOM, kind) for kind in (np.float32, np.float32, np.float32, np.int32)]
@@ -217,38 +204,18 @@ class SpectraBuilder:
         count = max(0, (len(data) - RHYTHM_FRAME) // RHYTHM_HOP + 1) // BATCH * BATCH
         if not count:
             return len(data)
-        self._bands.add(self._frames.measure(data[: RHYTHM_FRAME + RHYTHM_HOP * (count - 1)]))
+        self._frames.measure(data[: RHYTHM_FRAME + RHYTHM_HOP * (count - 1)], self._bands.more(count))
         return len(data) - count * RHYTHM_HOP
 
     def _tonal(self, data: "NDArray[np.float32]") -> int:
-        """Find the spectral peaks of all whole long frames; return how many samples are left for the next.
-
-        Magnitudes are whitened by their own running mean over 61 bins (in log), so that a loud bass does not outweigh the
-        chords; a peak's frequency comes from a parabola through three log magnitudes (Smith & Serra 1987).
-        """
+        """Find the spectral peaks of all whole long frames; return how many samples are left for the next."""
         spare = len(data) - TONAL_FRAME - 2 * _REACH
         if spare < 0:
             return len(data)
         length, hop = TONAL_FRAME // _DECIMATION, TONAL_HOP // _DECIMATION
         frames = frame_view(decimated(data, _DECIMATION, _REACH, spare // TONAL_HOP * hop + length), length, hop)
-        low, high = int(PEAK_LOW * TONAL_FRAME / SAMPLE_RATE), int(PEAK_HIGH * TONAL_FRAME / SAMPLE_RATE)
-        bins = scipy.fft.rfft(frames * hann(length), axis=1, overwrite_x=True)[:, low:high]
-        spectrum = bins.real**2
-        spectrum += bins.imag**2
-        np.sqrt(spectrum, out=spectrum)
-        log = np.log(spectrum + np.float32(1e-6))
-        white = log - _running_sum(log, _WHITEN_BINS) / np.float32(_WHITEN_BINS)
-        inner = white[:, 1:-1]
-        is_peak = np.zeros(white.shape, bool)
-        is_peak[:, 1:-1] = (inner > white[:, :-2]) & (inner >= white[:, 2:]) & (inner > _PEAK_PROMINENCE)
-        # Flat places: taking by rows and columns needs twice the time.
-        place = np.flatnonzero(is_peak)
-        row, column = np.divmod(place, np.intp(white.shape[1]))
-        left, middle, right = (log.ravel().take(place + k) for k in (-1, 0, 1))
-        shift = 0.5 * (left - right) / np.minimum(left - 2 * middle + right, np.float32(-1e-6))
-        frequency = (column + low + np.clip(shift, -0.5, 0.5)) * np.float32(SAMPLE_RATE / TONAL_FRAME)
-        found = frequency, white.ravel().take(place), spectrum.ravel().take(place), row + self._tonal_count
-        for kept, values in zip(self._peaks, found, strict=True):
+        found = self._finder.find(scipy.fft.rfft(frames * hann(length), axis=1, overwrite_x=True))
+        for kept, values in zip(self._peaks, (*found[:3], found.spectrum + np.int32(self._tonal_count)), strict=True):
             kept.add(values)
         self._tonal_count += len(frames)
         return len(data) - len(frames) * TONAL_HOP

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 INT = ir.IntType(64)
 SINGLE, DOUBLE = ir.FloatType(), ir.DoubleType()
-_INT32 = ir.IntType(32)
+INT32 = ir.IntType(32)
 _lock = threading.Lock()
 
 
@@ -62,6 +62,9 @@ class Term:
 
     __rmul__ = __mul__
 
+    def __truediv__(self, other: "Term | float") -> "Term":
+        return self._with(other, "fdiv", "")
+
     def __and__(self, other: "Term | float") -> "Term":
         return self._with(other, "", "and_")
 
@@ -75,8 +78,14 @@ class Term:
         return self._with(other, "", "lshr")
 
     def __ge__(self, other: "Term | float") -> "Term":
+        return self._compared(">=", other)
+
+    def __gt__(self, other: "Term | float") -> "Term":
+        return self._compared(">", other)
+
+    def _compared(self, how: str, other: "Term | float") -> "Term":
         right = other.value if isinstance(other, Term) else _constant(other, self.type)
-        return Term(self.builder, self.builder.fcmp_ordered(">=", self.value, right))
+        return Term(self.builder, self.builder.fcmp_ordered(how, self.value, right))
 
     def max(self, other: "Term") -> "Term":
         """Return the larger of two numbers, the other one where this one is NaN."""
@@ -88,14 +97,48 @@ class Term:
         smaller = self.builder.fcmp_ordered("<", self.value, other.value)
         return Term(self.builder, self.builder.select(smaller, self.value, other.value))
 
+    def root(self) -> "Term":
+        """Return the square roots of a vector of singles."""
+        name = f"llvm.sqrt.v{self.type.count}f32"
+        routine = self.builder.module.declare_intrinsic(name, fnty=ir.FunctionType(self.type, [self.type]))
+        return Term(self.builder, self.builder.call(routine, [self.value]))
+
     def widened(self) -> "Term":
         """Return singles as doubles."""
-        return Term(self.builder, self.builder.fpext(self.value, ir.VectorType(DOUBLE, self.type.count)))
+        return Term(self.builder, self.builder.fpext(self.value, _alike(self.type, DOUBLE)))
+
+    def narrowed(self) -> "Term":
+        """Return doubles as singles."""
+        return Term(self.builder, self.builder.fptrunc(self.value, _alike(self.type, SINGLE)))
+
+    def as_integers(self) -> "Term":
+        """Return the bits of singles as integers of 32 bits."""
+        return Term(self.builder, self.builder.bitcast(self.value, _alike(self.type, INT32)))
+
+    def as_singles(self) -> "Term":
+        """Return the singles whose bits these integers of 32 bits are."""
+        return Term(self.builder, self.builder.bitcast(self.value, _alike(self.type, SINGLE)))
+
+    def shortened(self) -> "Term":
+        """Return integers of 32 bits."""
+        return Term(self.builder, self.builder.trunc(self.value, _alike(self.type, INT32)))
+
+    def numbers(self) -> "Term":
+        """Return integers as singles."""
+        return Term(self.builder, self.builder.sitofp(self.value, _alike(self.type, SINGLE)))
 
     def picked(self, other: "Term", places: Sequence[int]) -> "Term":
         """Return the elements at `places` of this vector and the other one behind it."""
-        mask = ir.Constant(ir.VectorType(_INT32, len(places)), list(places))
+        mask = ir.Constant(ir.VectorType(INT32, len(places)), list(places))
         return Term(self.builder, self.builder.shuffle_vector(self.value, other.value, mask))
+
+    def folded(self, combine: "Callable[[Term, Term], Term]") -> "Term":
+        """Return one number of a vector: its halves combined, their halves, and so on."""
+        term, count = self, self.type.count
+        while count > 1:
+            count //= 2
+            term = combine(*(term.picked(term, range(start, start + count)) for start in (0, count)))
+        return Term(self.builder, self.builder.extract_element(term.value, ir.Constant(INT32, 0)))
 
     def bits(self) -> "Term":
         """Return a vector of truths as a number: the first in the lowest bit."""
@@ -142,7 +185,7 @@ class Routine:
         """Return a vector of the element at `index`."""
         element = self.load(array, index, kind.element)
         nothing = ir.Constant(kind, ir.Undefined)
-        first = Term(self.builder, self.builder.insert_element(nothing, element.value, ir.Constant(_INT32, 0)))
+        first = Term(self.builder, self.builder.insert_element(nothing, element.value, ir.Constant(INT32, 0)))
         return first.picked(first, [0] * kind.count)
 
     def constant(self, number: float, kind: ir.Type) -> Term:
@@ -157,7 +200,7 @@ class Routine:
         """Return a vector of numbers."""
         value = ir.Constant(ir.VectorType(elements[0].type, len(elements)), ir.Undefined)
         for place, element in enumerate(elements):
-            value = self.builder.insert_element(value, element.value, ir.Constant(_INT32, place))
+            value = self.builder.insert_element(value, element.value, ir.Constant(INT32, place))
         return Term(self.builder, value)
 
     def loop(
@@ -282,7 +325,10 @@ def columns_of(rows: Sequence[Term]) -> list[Term]:
 
 def address(array: "NDArray[np.generic]") -> int:
     """Return where an array's elements lie; the caller holds on to it."""
-    return array.ctypes.data
+    try:
+        return ctypes.addressof(ctypes.c_char.from_buffer(array))  # type: ignore[arg-type]
+    except (TypeError, ValueError):  # not writable, not contiguous or empty: this takes five times as long
+        return array.ctypes.data
 
 
 def _machine_code(text: str) -> llvm.ExecutionEngine:
@@ -301,7 +347,12 @@ def _machine_code(text: str) -> llvm.ExecutionEngine:
 
 
 #: Bytes that an element's address is a multiple of.
-_ALIGN = {SINGLE: 4, DOUBLE: 8, INT: 8}
+_ALIGN = {SINGLE: 4, INT32: 4, DOUBLE: 8, INT: 8}
+
+
+def _alike(kind: ir.Type, element: ir.Type) -> ir.Type:
+    """Return the type of as many elements of another type."""
+    return ir.VectorType(element, kind.count) if isinstance(kind, ir.VectorType) else element
 
 
 def _element(kind: ir.Type) -> ir.Type:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy.fft
 
+from map4_pipeline.audio.logarithms import log_of
 from map4_pipeline.audio.spectra import MEL_BANDS, RHYTHM_FPS
 
 if TYPE_CHECKING:
@@ -137,7 +138,9 @@ def voice_features(blocks: "NDArray[np.float32]") -> "NDArray[np.float64]":
 
 def _describe(power: "NDArray[np.float32]") -> "NDArray[np.float32]":
     frames, bands = power.shape[1:]
-    log = np.log(power + (power.mean(axis=(1, 2), keepdims=True) * np.float32(_FLOOR) + np.float32(1e-12)))
+    log = np.empty(power.shape, np.float32)
+    for block, mean, out in zip(power, power.mean(axis=(1, 2)), log, strict=True):
+        log_of(block, addition=_FLOOR * float(mean) + 1e-12, out=out)
     # Time comes last in these: means along it then take a fifth of the time.
     by_band = log.transpose(0, 2, 1)
     cepstrum = _cosines() @ by_band
@@ -159,9 +162,9 @@ def _describe(power: "NDArray[np.float32]") -> "NDArray[np.float32]":
     ones = ones[: formants.shape[2]]
     part = formants @ ones
     # Entropy of p = x / sum x, without forming p: log sum x - sum x log x / sum x.
-    entropy = np.log(formants)
+    entropy = log_of(formants)
     entropy *= formants
-    entropy = np.log(part) - entropy @ ones / part
+    entropy = np.asarray(np.log(part) - entropy @ ones / part)
     bends = np.diff(log[:, :, FORMANTS], 2, axis=2)
     roughness = np.abs(bends, out=bends) @ ones[: bends.shape[2]] / np.float32(bends.shape[2])
     columns = [

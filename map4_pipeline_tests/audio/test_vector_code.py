@@ -12,8 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from map4_pipeline.audio.channels import count_clipped, local_peaks, split_stereo
+from map4_pipeline.audio.channels import count_clipped, split_stereo
+from map4_pipeline.audio.logarithms import log_of
 from map4_pipeline.audio.mel_frames import BATCH, FRAME, HOP, MelFrames
+from map4_pipeline.audio.true_peaks import SHORTEST, largest_between
 from map4_pipeline.audio.vector_code import DOUBLE, INT, SINGLE, Routine, Term, address, columns_of, compiled, vector
 from map4_pipeline_tests.audio import sound
 
@@ -169,37 +171,76 @@ def test_clipped_samples_are_counted(plane: "NDArray[np.float32]") -> None:
     assert count_clipped(plane, 0.99) == np.count_nonzero(over[2:] & over[1:-1] & over[:-2])
 
 
-@given(PLANES, st.integers(1, 12), st.sampled_from([0.0, 0.5, 0.99, 2.0]))
-def test_peaks_are_found(plane: "NDArray[np.float32]", margin: int, level: float) -> None:
-    size = np.abs(plane)
-    expected = [
-        k for k in range(margin, len(plane) - margin) if size[k] >= np.float32(level) and size[k] >= max(size[k - 1], size[k + 1])
-    ]
-    assert local_peaks(plane, level, margin, np.empty(len(plane), np.int64)).tolist() == expected
-    with pytest.raises(ValueError, match="room"):
-        local_peaks(plane, level, margin, np.empty(len(plane) - 1, np.int64))
+@given(arrays.arrays(np.float32, st.integers(SHORTEST, 90), elements=LEVELS), st.sampled_from([0.0, 0.5, 0.99, 2.0]))
+def test_values_between_samples(channel: "NDArray[np.float32]", level: float) -> None:
+    """Looked at are the peaks that reach the level; beside them lie sums of sincs, tapered over 13 samples."""
+    size = np.abs(channel)
+    expected = 0.0
+    for k in range(12, len(channel) - 12):
+        if size[k] >= np.float32(level) and size[k] >= max(size[k - 1], size[k + 1]):
+            for part in (-0.75, -0.5, -0.25, 0.25, 0.5, 0.75):
+                away = np.arange(-12, 13) - part
+                weights = np.sinc(away) * np.where(np.abs(away) < 13, 0.5 + 0.5 * np.cos(np.pi * away / 13), 0)
+                expected = max(expected, abs(float(channel[k - 12 : k + 13] @ weights / weights.sum())))
+    assert largest_between(channel, level) == pytest.approx(expected, abs=1e-6)
 
 
-def test_bands_of_frames() -> None:
+def test_a_channel_too_short_for_values_between() -> None:
+    for channel in (np.zeros(SHORTEST - 1, np.float32), np.zeros(SHORTEST), np.zeros(2 * SHORTEST, np.float32)[::2]):
+        with pytest.raises(ValueError, match=f"{SHORTEST} samples"):
+            largest_between(channel, 0.5)
+
+
+CORNERS = np.array([100.0, 400.0, 1000.0, 1100.0, 2000.0, 3000.0, 3100.0, 6000.0, 9000.0, 9500.0])
+
+
+@pytest.mark.parametrize("corners", [CORNERS, CORNERS[:9], CORNERS[:8]])
+def test_bands_of_frames(corners: "NDArray[np.float64]") -> None:
     rng = np.random.default_rng(2)
-    corners = np.array([100.0, 400.0, 1000.0, 1100.0, 9000.0])
     window = rng.uniform(0, 1, FRAME).astype(np.float32)
     samples = rng.standard_normal(FRAME + (3 * BATCH - 1) * HOP).astype(np.float32)
-    found = MelFrames(corners, 22050, window).measure(samples)
+    found = np.full((3 * BATCH + 1, len(corners)), np.float32(7))
+    MelFrames(corners, 22050, window).measure(samples, found[:-1])
+    assert np.all(found[-1] == 7)
     frames = np.lib.stride_tricks.sliding_window_view(samples.astype(np.float64), FRAME)[::HOP] * window
     power = np.abs(np.fft.rfft(frames, axis=1)) ** 2
     hertz = np.fft.rfftfreq(FRAME, 1 / 22050)
-    bank = np.stack([np.interp(hertz, corners[k : k + 3], [0, 1, 0], left=0, right=0) for k in range(3)])
+    bank = np.stack([np.interp(hertz, corners[k : k + 3], [0, 1, 0], left=0, right=0) for k in range(len(corners) - 2)])
     expected = np.column_stack([power @ (bank / bank.sum(axis=1, keepdims=True)).T, power.sum(axis=1), power @ hertz])
-    assert found == pytest.approx(expected, rel=5e-6)
+    assert found[:-1] == pytest.approx(expected, rel=5e-6)
 
 
 def test_frames_come_by_eight_and_bands_have_bins() -> None:
-    frames = MelFrames(np.array([100.0, 400.0, 1000.0]), 22050, np.ones(FRAME, np.float32))
-    with pytest.raises(ValueError, match="eight"):
-        frames.measure(np.zeros(FRAME, np.float32))
+    window = np.ones(FRAME, np.float32)
+    frames = MelFrames(CORNERS, 22050, window)
+    eight, out = np.zeros(FRAME + 7 * HOP, np.float32), np.empty((8, len(CORNERS)), np.float32)
+    with pytest.raises(ValueError, match="by eight"):
+        frames.measure(eight[:FRAME], out)
+    with pytest.raises(ValueError, match="a row for each"):
+        frames.measure(eight, out[:7])
+    with pytest.raises(ValueError, match="a row for each"):
+        frames.measure(eight, out[:, :-1])
     with pytest.raises(ValueError, match="between two bins"):
-        MelFrames(np.array([1.0, 2.0, 3.0]), 22050, np.ones(FRAME, np.float32))
+        MelFrames(np.arange(1.0, 9.0), 22050, window)
+    with pytest.raises(ValueError, match="6 bands"):
+        MelFrames(CORNERS[:7], 22050, window)
+
+
+def test_logarithms() -> None:
+    rng = np.random.default_rng(4)
+    wide, near = np.exp(rng.uniform(-80, 80, 20011)), rng.uniform(0.5, 2.0, 20011)
+    for x in (wide, near, np.array([1.0]), np.exp2(np.arange(-126.0, 128.0))):
+        single = x.astype(np.float32)
+        found, exact = log_of(single), np.log(single.astype(np.float64))
+        assert np.all(np.abs(found - exact) <= np.spacing(np.abs(exact).astype(np.float32)))
+    power = rng.random((5, 7)).astype(np.float32)
+    out = np.empty((5, 7), np.float32)
+    assert log_of(power[:, 1:6], 3.0, 1.0) == pytest.approx(np.log(power[:, 1:6] * 3 + 1), abs=3e-7)
+    assert log_of(power, addition=0.5, out=out) is out
+    assert out == pytest.approx(np.log(power + 0.5), abs=3e-7)
+    assert log_of(power[:0]).shape == (0, 7)
+    with pytest.raises(ValueError, match="as many as"):
+        log_of(power, out=out[1:])
 
 
 def test_integers_are_sixty_four_bits() -> None:

@@ -225,6 +225,7 @@ def test_dump_and_restore(invoke: Invoke, seeded: Seeded, engine: Engine, tmp_pa
     assert invoke("db", "restore", str(tmp_path / "none")).exit_code == 2
 
 
+@pytest.mark.slow
 def test_db_url_keeps_the_embedded_server_up_until_stop(map4: Map4, home: Path, clean_environment: None) -> None:
     with careless():  # the cluster is made without waiting for the disk
         EmbeddedPostgres(home).start()

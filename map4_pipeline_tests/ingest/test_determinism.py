@@ -53,6 +53,7 @@ def test_one_worker_several_workers_and_repeated_runs_agree_bit_for_bit(tracks: 
     assert on_workers(tracks, 3) == here * 3
 
 
+@pytest.mark.slow
 def test_threads_of_blas_do_not_change_a_bit(tracks: list[bytes]) -> None:
     script = (
         "import json, sys\n"

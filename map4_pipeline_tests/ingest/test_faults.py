@@ -234,6 +234,7 @@ def test_a_decoder_that_crashes_costs_its_file_only(shelf: Shelf, monkeypatch: p
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="not applicable: memory of a process is limited on Linux only")
+@pytest.mark.slow
 def test_a_decoder_that_hangs_or_eats_memory_is_stopped_at_the_limits_that_are_set(
     shelf: Shelf, monkeypatch: pytest.MonkeyPatch
 ) -> None:

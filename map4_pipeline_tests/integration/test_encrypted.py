@@ -40,6 +40,7 @@ def stranger(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
 
 
 # ------------------------------------------------------------------ the API
+@pytest.mark.slow
 def test_the_server_speaks_https_and_nothing_older(settings: Settings, home: Path, certificate: Certificate) -> None:
     assert settings.database_url is not None
     port = free_port()

@@ -97,6 +97,7 @@ def make_nasty(folder: Path, outside: Path) -> tuple[set[bytes], dict[bytes, str
     return good, skipped, bad
 
 
+@pytest.mark.slow
 def test_a_hostile_folder_is_accounted_for_to_the_last_file(
     home: Path, database: str, engine: Engine, settings: Settings, tmp_path: Path
 ) -> None:

@@ -175,6 +175,7 @@ def test_one_library_is_not_stopped_by_another_whose_disk_is_gone(
 
 
 @pytest.mark.skipif(os.name != "posix", reason="not applicable: the embedded server's socket is a Unix one")
+@pytest.mark.slow
 def test_without_a_database_the_embedded_server_is_started_and_stopped(home: Path, tmp_path: Path) -> None:
     program = Program(home, None)
     small(tmp_path / "Music", 1)

@@ -17,6 +17,7 @@ from ..ingest.music import Shelf
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="not applicable: signals as on Unix")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_while_dagster_finishes_a_run_is_not_lost(
     shelf: Shelf, instance: DagsterInstance, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
