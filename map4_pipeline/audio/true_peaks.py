@@ -37,6 +37,8 @@ def _largest(routine: Routine) -> None:
         return x.max(zero - x)
 
     def look(index: Term, largest: Term) -> list[Term]:
+        # The last eight are looked at in any case, some of them for the second time.
+        index = index.min(end - _WIDTH)
         x = size(index)
         peaks = ((x >= limit) & (x >= size(index - 1)) & (x >= size(index + 1))).bits()
 
@@ -49,9 +51,7 @@ def _largest(routine: Routine) -> None:
 
         return r.loop(0, peaks.ones(), 1, [peaks, largest], interpolate)[1:]
 
-    whole = r.loop(start, end - _WIDTH, _WIDTH, [zero], look)
-    # The last eight, some of them for the second time.
-    r.store(look(end - _WIDTH, *whole)[0].folded(Term.max), found, 0)
+    r.store(r.loop(start, end, _WIDTH, [zero], look)[0].folded(Term.max), found, 0)
 
 
 def largest_between(channel: "NDArray[np.float32]", level: float) -> float:

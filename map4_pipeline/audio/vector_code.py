@@ -94,7 +94,8 @@ class Term:
 
     def min(self, other: "Term") -> "Term":
         """Return the smaller of two numbers, the other one where this one is NaN."""
-        smaller = self.builder.fcmp_ordered("<", self.value, other.value)
+        compare = self.builder.icmp_signed if isinstance(_element(self.type), ir.IntType) else self.builder.fcmp_ordered
+        smaller = compare("<", self.value, other.value)
         return Term(self.builder, self.builder.select(smaller, self.value, other.value))
 
     def root(self) -> "Term":
