@@ -16,7 +16,6 @@ from map4_pipeline.store.database import driver_url, make_engine
 from .guest_engine import EngineShop
 from .postgres import PostgresForTests, running_server, short_directory
 
-
 # How long an example takes is the machine's matter: a loaded one may need a second for what takes a millisecond.
 hypothesis.settings.register_profile("map4", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("map4")
