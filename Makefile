@@ -81,9 +81,9 @@ run: run-map4 ## analyse the folder LIBRARY, or a small demo library without it
 	$(if $(filter 1,$(shell cat $(RUN_STATUS) 2>/dev/null)),@exit 1)
 
 run-map4: $(RUN_STAMP)
-	$(ALWAYS)@rm -f $(RUN_STATUS); library="$$MAP4_MAKE_LIBRARY"; \
+	$(ALWAYS)@rm -f $(RUN_STATUS); library="$$MAP4_MAKE_LIBRARY"; new=; \
 	case "$$library" in \
-	  '') library=$(DEMO); \
+	  '') library=$(DEMO); new=--new-library; \
 	    if [ ! -d $(DEMO) ]; then \
 	      echo "No LIBRARY given: making a small demo library in ./$(DEMO)"; \
 	      rm -rf $(VENV)/demo.part; $(PY) -m map4_pipeline.library.demo $(VENV)/demo.part && mv $(VENV)/demo.part $(DEMO) || exit 3; \
@@ -91,7 +91,7 @@ run-map4: $(RUN_STAMP)
 	  '~') library="$$HOME" ;; \
 	  '~/'*) library="$$HOME/$${library#??}" ;; \
 	esac; \
-	status=0; env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL $(BIN)/map4 ingest -- "$$library" || status=$$?; \
+	status=0; env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL $(BIN)/map4 ingest $$new -- "$$library" || status=$$?; \
 	case $$status in \
 	  0) ;; \
 	  1) echo "Exit code 1: some files could not be analysed (listed above); everything else is in the library." ;; \

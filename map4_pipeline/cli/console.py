@@ -66,6 +66,15 @@ def _visible(match: re.Match[str]) -> str:
     return match.group().encode("unicode_escape").decode("ascii")
 
 
+def at_home(path: str) -> str:
+    """Return a path with the home folder for a `~` that no shell expanded: it was quoted, or another program calls.
+
+    What exists as it is given stays, and so does what is not there under the home either.
+    """
+    expanded = os.path.expanduser(path)
+    return expanded if not os.path.lexists(path) and os.path.lexists(expanded) else path
+
+
 def folder_text(path: str | os.PathLike[str]) -> str:
     """Return a path of ours (settings, arguments) fit for the terminal."""
     return printable(os.fsencode(path).decode("utf-8", "backslashreplace"))

@@ -5,9 +5,6 @@ from pathlib import Path
 
 import click
 
-#: Of the files that are looked for in a new place, so many have to be there.
-_ENOUGH = 0.5
-
 
 @click.group()
 def library() -> None:
@@ -51,12 +48,14 @@ def relocate(slug: str, new_root: Path, force: bool) -> None:
 
     No file is moved or changed. `map4 library list` shows the slugs.
     """
-    from map4_pipeline.cli.console import folder_text, make_console, printable
+    from map4_pipeline.cli.console import at_home, folder_text, make_console, printable
+    from map4_pipeline.ingest.roots import ENOUGH, found_in
     from map4_pipeline.settings import settings
     from map4_pipeline.store.database import open_database
     from map4_pipeline.store.errors import StoreError
-    from map4_pipeline.store.libraries import library_by_slug, relocate_library, sample_paths
+    from map4_pipeline.store.libraries import library_by_slug, relocate_library, sample_files
 
+    new_root = Path(at_home(str(new_root)))
     if not new_root.is_dir():
         raise click.UsageError(f"{folder_text(new_root)} {'is not a folder' if new_root.exists() else 'does not exist'}.")
     configured = settings()
@@ -64,9 +63,9 @@ def relocate(slug: str, new_root: Path, force: bool) -> None:
     try:
         with engine.begin() as conn:
             found = library_by_slug(conn, slug)
-            expected = sample_paths(conn, found)
-            there = sum(os.path.lexists(os.path.join(os.fsencode(new_root), path)) for path in expected)
-            if there < _ENOUGH * len(expected) and not force:
+            expected = sample_files(conn, found)
+            there = found_in(os.fsencode(new_root), expected)
+            if there < ENOUGH * len(expected) and not force:
                 raise StoreError(
                     f"Of {len(expected)} files of '{found.name}' that were looked for, {there} are in {folder_text(new_root)}. "
                     "Nothing was changed. Is it the right folder? With --force it is taken all the same."

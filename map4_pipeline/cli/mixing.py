@@ -55,12 +55,12 @@ def track_meant(conn: "Connection", settings: "Settings", name: str) -> dict[str
     click.UsageError
         When it means none, or several: they are listed.
     """
-    from map4_pipeline.cli.console import printable
+    from map4_pipeline.cli.console import at_home, printable
     from map4_pipeline.store.lookup import SHOWN, candidates
     from map4_pipeline.store.query import QueryError
 
     try:
-        found = candidates(conn, name, settings.path_map)
+        found = candidates(conn, at_home(name), settings.path_map)
     except QueryError as error:
         raise click.UsageError(str(error)) from None
     if len(found) == 1:

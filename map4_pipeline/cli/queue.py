@@ -19,11 +19,13 @@ def queue() -> None:
 @click.option("--priority", type=click.IntRange(1, 9), default=5, show_default=True, help="1 is the most urgent.")
 def add(paths: tuple[str, ...], priority: int) -> None:
     """Put files or folders of registered libraries into the queue."""
+    from map4_pipeline.cli.console import at_home
     from map4_pipeline.library.keys import escape_path
     from map4_pipeline.settings import settings
     from map4_pipeline.store import queue as store
     from map4_pipeline.store.database import open_database
 
+    paths = tuple(at_home(path) for path in paths)
     for path in paths:
         if not os.path.lexists(path):
             raise click.UsageError(f"{escape_path(os.fsencode(path))} does not exist.")

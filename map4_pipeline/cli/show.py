@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _LEDGER_WORDS = {
     "seen": "files seen",
     "analysed": "analysed (decoded and measured)",
-    "reused": "reused (moved, copied or retagged; not decoded)",
+    "reused": "reused (sound already measured; not decoded)",
     "unchanged": "unchanged (not opened)",
     "failed": "failed",
     "skipped": "skipped (not audio, hidden, under 1 second, links)",
@@ -95,7 +95,8 @@ def library_lines(console: "Console", libraries: Sequence[dict[str, Any]]) -> No
         words, style = _scan_words(library)
         console.print(f"  {words}", style=style, soft_wrap=True)
         if library["last_scan_status"] in ("guarded", "failed") and library["last_scan_message"]:
-            console.print(f"  {printable(library['last_scan_message'])}", style=style, soft_wrap=True)
+            # The library may have come back since, or been moved.
+            console.print(f"  It said then: {printable(library['last_scan_message'])}", style=style, soft_wrap=True)
 
 
 def _scan_words(library: dict[str, Any]) -> tuple[str, str]:

@@ -100,7 +100,7 @@ def survey(
     tracked = sum(d.ok_count + d.failed_count for d in known.values() if not d.vanished)
     state = root_state(root)
     if state != "ok" and not (state == "empty" and (tracked == 0 or confirm_loss)):
-        found.refusal = root_refusal(library.name, root, state)
+        found.refusal = root_refusal(library.name, root, state, library.slug)
         return found
     versions = versions_text()
     seen: set[bytes] = set()
@@ -141,11 +141,12 @@ def survey(
     return found
 
 
-def root_refusal(name: str, root: bytes, state: str) -> str:
+def root_refusal(name: str, root: bytes, state: str, slug: str) -> str:
     """Return why a library is left as it is whose root is in this state (see `root_state`)."""
+    moved = f" If the folder was moved or renamed: map4 library relocate {slug} NEW_FOLDER" if state != "unreadable" else ""
     return (
         f"The library '{name}' at {escape_path(root)} {_STATE_WORDS.get(state, 'cannot be read')}. "
-        "Nothing was changed. If it is on another disk or share, connect that and try again."
+        f"Nothing was changed. If it is on another disk or share, connect that and try again.{moved}"
     )
 
 

@@ -147,7 +147,7 @@ class _Visit:
             tracked = watching.tracked_files(conn, self.library.id)
         state = root_state(self.root)
         if state != "ok" and not (state == "empty" and not tracked):
-            self.found.refusals.append(root_refusal(self.library.name, self.root, state))
+            self.found.refusals.append(root_refusal(self.library.name, self.root, state, self.library.slug))
             return False
         try:
             self._look_again()
@@ -156,7 +156,8 @@ class _Visit:
             if self.sweep.phase == "known":
                 self._look_for_known(tracked)
         except OSError as error:  # the share went away in the middle
-            self.found.refusals.append(f"{root_refusal(self.library.name, self.root, 'unreadable')} ({error.strerror})")
+            refusal = root_refusal(self.library.name, self.root, "unreadable", self.library.slug)
+            self.found.refusals.append(f"{refusal} ({error.strerror})")
             return False
         finally:
             with self.engine.begin() as conn:

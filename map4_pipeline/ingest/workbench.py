@@ -98,7 +98,8 @@ class Workbench:
             state = root_state(root) if mine else "ok"
             had_files = any(d.ok_count + d.failed_count for d in mine if not d.vanished)
             if state != "ok" and not (state == "empty" and (options.confirm_loss or not had_files)):
-                raise InfrastructureError(root_refusal(mine[0].partition_key.split("/")[0], root, state))
+                slug = mine[0].partition_key.split("/")[0]
+                raise InfrastructureError(root_refusal(slug, root, state, slug))
 
     def analyse(self, scope: Scope, stages: Sequence[str], limits: Limits = NO_LIMITS) -> Summary:
         """Analyse what is pending in the scope's directories."""

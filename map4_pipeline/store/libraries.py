@@ -12,6 +12,9 @@ from map4_pipeline.library.keys import escape_path, slugify
 from map4_pipeline.store.errors import StoreError
 from map4_pipeline.store.schema import directories, libraries, playlist_tracks, scans, skipped_files, tracks
 
+#: A file's relative path, and its size where that is known.
+SampledFile = tuple[bytes, int | None]
+
 
 @dataclass(frozen=True, slots=True)
 class Library:
@@ -131,7 +134,10 @@ def relocate_library(conn: Connection, library: Library, root: str | os.PathLike
         if other.id == library.id:
             continue
         if other.root == path:
-            raise StoreError(f"{escape_path(path)} is the root of the library '{other.name}' already.")
+            raise StoreError(
+                f"{escape_path(path)} is the root of the library '{other.name}' already. If that one came about by mistake, "
+                f"`map4 library remove {other.slug}` forgets it (no file is touched); then relocate '{library.name}' again."
+            )
         _refuse_nesting(path, other)
     statement = update(libraries).where(libraries.c.id == library.id).values(root=path, root_text=escape_path(path))
     row = conn.execute(statement.returning(*_COLUMNS)).one()
@@ -174,15 +180,15 @@ def remove_library(conn: Connection, library: Library) -> None:
     conn.execute(delete(libraries).where(libraries.c.id == library.id))
 
 
-def sample_paths(conn: Connection, library: Library, limit: int = 20) -> list[bytes]:
-    """Return the relative paths of some files of a library that were there at the last scan."""
+def sample_files(conn: Connection, library: Library, limit: int = 20) -> list[SampledFile]:
+    """Return relative path and size of some files of a library that were there at the last scan."""
     query = (
-        select(tracks.c.relative_path)
+        select(tracks.c.relative_path, tracks.c.file_size)
         .where(tracks.c.library_id == library.id, tracks.c.missing_since.is_(None), tracks.c.status == "ok")
         .order_by(tracks.c.path_digest)
         .limit(limit)
     )
-    return [bytes(path) for path in conn.execute(query).scalars()]
+    return [(bytes(path), size) for path, size in conn.execute(query)]
 
 
 def local_root(library: Library, path_map: str) -> bytes:

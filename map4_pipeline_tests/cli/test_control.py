@@ -2,12 +2,15 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, text
 
 from map4_pipeline.cli.estimate import size_text, time_text
+from map4_pipeline.ingest.roots import check_new_root
+from map4_pipeline.settings import Settings
 from map4_pipeline.store.errors import StoreError
 from map4_pipeline.store.failures import record_run_failure
 from map4_pipeline.store.libraries import all_libraries, local_root, register_library, registered_path, relocate_library
@@ -90,14 +93,68 @@ def test_a_library_whose_disk_is_gone_is_named_and_guarded(invoke: Invoke, seede
     seeded.root.rename(seeded.root.with_name("unplugged"))
     told = invoke("ingest", "--no-report", str(seeded.root))
     assert told.exit_code == 3
-    assert "is not there. Nothing was changed." in " ".join(told.stdout.split())
-    assert "Nothing changed since" not in told.stdout
+    assert "is not there. Nothing was changed." in told.stdout
+    # What matters is all that is said, and how to go on.
+    assert told.stdout.rstrip().endswith(f"map4 library relocate {seeded.library.slug} NEW_FOLDER")
+    assert len(told.stdout.splitlines()) == 1
     told = invoke("ingest", "--no-report", str(seeded.root / "elsewhere"))
     assert told.exit_code == 2
     assert "does not exist, and no library is registered there" in told.stderr
     with engine.connect() as conn:
         assert conn.scalar(text("SELECT count(*) FROM libraries")) == 1
         assert conn.scalar(text("SELECT count(*) FROM tracks WHERE missing_since IS NULL")) == 4
+
+
+def test_a_library_that_was_moved_is_not_taken_for_a_new_one(
+    invoke: Invoke, seeded: Seeded, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slug, moved = seeded.library.slug, seeded.root.with_name("Musik neu")
+    seeded.root.rename(moved)
+    monkeypatch.setenv("HOME", str(moved.parent))
+    with engine.begin() as conn:
+        conn.execute(text("UPDATE tracks SET file_size = 0"))
+    told = invoke("ingest", "--no-report", "~/Musik neu")
+    assert (told.exit_code, told.stdout) == (2, "")
+    assert f"holds the files of the library 'Music [blue]', which is no longer at {seeded.root}" in told.stderr
+    assert f"map4 library relocate {slug} '{moved}'" in told.stderr
+    assert f"map4 ingest --new-library '{moved}'" in told.stderr
+    with engine.begin() as conn:
+        assert conn.scalar(text("SELECT count(*) FROM libraries")) == 1
+        # Other music under the same names, by its sizes: no copy.
+        conn.execute(text("UPDATE tracks SET file_size = 5"))
+    check_new_root(engine, moved, "")
+    with engine.begin() as conn:
+        conn.execute(text("UPDATE tracks SET file_size = 0"))
+    # The library is where it was: a copy of it is one of its own.
+    shutil.copytree(moved, seeded.root)
+    check_new_root(engine, moved, "")
+    # It was moved all the same, and a second library came about before: which one is to go is said.
+    with engine.begin() as conn:
+        register_library(conn, moved)
+    told = invoke("library", "relocate", slug, str(moved))
+    assert told.exit_code == 2
+    assert "`map4 library remove musik-neu` forgets it" in told.stderr
+
+
+def test_a_new_folder_without_audio_is_registered_only_on_request(
+    invoke: Invoke, settings: Settings, engine: Engine, tmp_path: Path
+) -> None:
+    empty = tmp_path / "empty"
+    (empty / "scans").mkdir(parents=True)
+    for words in ("(it is empty)", "(1 other file)"):
+        told = invoke("ingest", "--no-report", str(empty))
+        assert (told.exit_code, told.stdout) == (2, "")
+        assert f"There is no audio in {empty} {words}. Nothing was registered" in told.stderr
+        assert f"map4 ingest --new-library {empty}" in told.stderr
+        (empty / "scans" / "cover.jpg").touch()
+    with engine.connect() as conn:
+        assert conn.scalar(text("SELECT count(*) FROM libraries")) == 0
+    (empty / "scans" / "cover.jpg").unlink()
+    for options in (["--new-library"], []):  # once it is a library, it may well be empty
+        told = invoke("ingest", "--no-report", *options, str(empty))
+        assert (told.exit_code, told.stderr) == (0, "")
+    with engine.connect() as conn:
+        assert conn.scalar(text("SELECT count(*) FROM libraries")) == 1
 
 
 def test_a_mapped_library_is_the_same_under_the_name_it_has_here(invoke: Invoke, seeded: Seeded, engine: Engine) -> None:
