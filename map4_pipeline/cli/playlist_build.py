@@ -99,7 +99,9 @@ def build(**options: Any) -> None:
                     {"status": "impossible", "conflicts": [_conflict_json(conflict) for conflict in error.conflicts]}
                 )
             else:
-                for line in ("No set keeps all wishes.", *(f"- {conflict}" for conflict in error.conflicts)):
+                told = ["No set keeps all wishes.", *(f"- {conflict}" for conflict in error.conflicts)]
+                told += [f"{cut_off_words(found.cut_off).capitalize()}."] if found.cut_off else []
+                for line in told:
                     click.echo(_printable(line), err=True)
             sys.exit(2)
         except WishError as error:
@@ -144,6 +146,7 @@ def _store_and_show(
     about = {
         "found": found.found,
         "copies": found.copies,
+        "cut_off": found.cut_off,
         "not_drawn": found.not_drawn,
         "left_out": built.left_out,
         "used": built.candidates,
@@ -163,8 +166,15 @@ def _store_and_show(
         for reason, count in built.left_out.items()
     ]
     said += [f"{found.copies:,} copies of the same recording left out"] if found.copies else []
+    said += [cut_off_words(found.cut_off)] if found.cut_off else []
     said += [f"{found.not_drawn:,} not drawn (--candidates, or a narrower --filter)"] if found.not_drawn else []
     console.print(f"chosen from  {', '.join(said)}", style="dim", soft_wrap=True)
+
+
+def cut_off_words(count: int) -> str:
+    """Return how many files were no candidates because they end early."""
+    files = "1 file that ends early" if count == 1 else f"{count:,} files that end early"
+    return f"{files} left out (finding:truncated; --must takes one all the same)"
 
 
 def _wishes(conn: "Connection", configured: "Settings", options: dict[str, Any]) -> "Wishes":

@@ -16,8 +16,9 @@ _HELP = """Find tracks by words and by what was measured.
 
 Words are looked for in title, artist, album and genre, from their beginning and without accents. bpm:128~ takes half and double
 tempo too, key:8A~ what mixes with it. States: is:failed, is:missing, is:duplicate, is:conflict (the tags say another tempo or
-key), is:doubtful. Fields: bpm, key, energy, loudness, year, duration, bitrate, size, confidence, the HAMMS dimensions, title,
-artist, album, genre, composer, path, mood, format, library, added. sort:bpm or sort:-bpm.
+key), is:doubtful, is:damaged (the file ends early or has damaged packets); finding:clipping, finding:lossy_source. Fields: bpm,
+key, energy, loudness, year, duration, bitrate, size, confidence, the HAMMS dimensions, title, artist, album, genre, composer,
+path, mood, format, library, added. sort:bpm or sort:-bpm.
 """
 
 

@@ -1,6 +1,6 @@
 """What commands print for people: the ledger, libraries, the first tracks, failures, what to do next."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from map4_pipeline.cli.console import folder_text, printable
@@ -48,6 +48,7 @@ def after_ingest(
     changed: bool,
 ) -> None:
     """Print the ledger, the first tracks and failures of these libraries, where the report is and what to do next."""
+    from map4_pipeline.store.file_findings import TOLD, finding_counts
     from map4_pipeline.store.listing import list_failures, list_tracks
     from map4_pipeline.store.scans import state_counts
 
@@ -55,6 +56,7 @@ def after_ingest(
         states = state_counts(conn, library_ids)
         tracks = list_tracks(conn, limit=12, library_ids=library_ids)
         failures = list_failures(conn, limit=10, library_ids=library_ids)
+        findings = finding_counts(conn, TOLD, library_ids)
     counts = {**ledger.as_dict(), "missing": states["missing"]}
     console.print()
     console.print(ledger_table(counts))
@@ -73,12 +75,28 @@ def after_ingest(
     console.print()
     if not changed:
         console.print("Nothing changed since the last time.")
+    finding_lines(console, findings)
     report = configured.reports_dir / "library.html"
     if report.exists():
         console.print(f"Report      {folder_text(report)} (also .pdf and .xlsx)", soft_wrap=True)
     console.print("Tracks      map4 tracks        lists them; --json and --format csv for programs", soft_wrap=True)
     console.print("Database    map4 db url        prints its address for any PostgreSQL client", soft_wrap=True)
     console.print("Next        map4 up            opens the Dagster UI: the graph, runs, schedules", soft_wrap=True)
+
+
+def finding_lines(console: "Console", findings: Mapping[str, int]) -> None:
+    """Print how many files were analysed and are not what they seem, and how to find them; nothing where there are none."""
+    damaged, lossy = [], findings.get("spectral_cutoff", 0)
+    if ends := findings.get("truncated", 0):
+        damaged.append("1 file ends early" if ends == 1 else f"{ends:,} files end early")
+    if packets := findings.get("decoder_errors", 0):
+        damaged.append("1 file has damaged packets" if packets == 1 else f"{packets:,} files have damaged packets")
+    if damaged:
+        console.print(f"Damaged     {', '.join(damaged)}: map4 search is:damaged", style="yellow", soft_wrap=True)
+    if lossy:
+        files = "1 file sounds" if lossy == 1 else f"{lossy:,} files sound"
+        told = f"Quality     {files} like a copy of a lossier one: map4 search finding:lossy_source"
+        console.print(told, style="yellow", soft_wrap=True)
 
 
 def library_lines(console: "Console", libraries: Sequence[dict[str, Any]]) -> None:

@@ -31,6 +31,7 @@ def current_status(configured: Any) -> dict[str, Any]:
     from map4_pipeline.store.controls import is_paused
     from map4_pipeline.store.database import masked, open_database
     from map4_pipeline.store.failures import recent_run_failures
+    from map4_pipeline.store.file_findings import TOLD, finding_counts
     from map4_pipeline.store.overview import library_overviews
     from map4_pipeline.store.reporting import FORMATS
     from map4_pipeline.store.scans import state_counts
@@ -41,6 +42,7 @@ def current_status(configured: Any) -> dict[str, Any]:
     try:
         with engine.connect() as conn:
             files, states, libraries = current_ledger(conn), state_counts(conn), library_overviews(conn)
+            findings = finding_counts(conn, TOLD)
             paused, failures, refused = is_paused(conn), recent_run_failures(conn), refusals(conn)
         # A slash needs no escaping in a query, and people read this.
         address = masked(engine.url.render_as_string(hide_password=False)).replace("%2F", "/")
@@ -50,6 +52,7 @@ def current_status(configured: Any) -> dict[str, Any]:
     return {
         "files": files,
         "tracks": states,
+        "findings": findings,
         "libraries": [library_json(library) for library in libraries],
         "database": {"url": address, "embedded": configured.database_url is None},
         "paused": paused,
@@ -82,7 +85,7 @@ def library_json(library: Any) -> dict[str, Any]:
 
 def _show(console: "Console", found: dict[str, Any]) -> None:
     from map4_pipeline.cli.console import printable
-    from map4_pipeline.cli.show import ledger_table, library_lines
+    from map4_pipeline.cli.show import finding_lines, ledger_table, library_lines
 
     if not found["libraries"]:
         console.print("No library is registered yet. Begin with: map4 ingest ~/Music", soft_wrap=True)
@@ -108,3 +111,4 @@ def _show(console: "Console", found: dict[str, Any]) -> None:
         console.print(f"{'Failed runs' if not number else '':<11} {text}", style="yellow", soft_wrap=True)
     if states["failed"]:
         console.print("Failed      map4 tracks --failed   says why", soft_wrap=True)
+    finding_lines(console, found["findings"])

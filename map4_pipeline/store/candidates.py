@@ -9,6 +9,7 @@ from sqlalchemy import Connection, func, select
 
 from map4_pipeline.store.copies import without_copies
 from map4_pipeline.store.errors import StoreError
+from map4_pipeline.store.file_findings import with_finding
 from map4_pipeline.store.query import Query
 from map4_pipeline.store.schema import tracks
 from map4_pipeline.store.search import matching_ids
@@ -59,6 +60,8 @@ class Candidates:
         Tracks that the query found.
     copies : int
         Of these, left out because another is the same recording.
+    cut_off : int
+        Left out because the file ends early: it would stop in the middle.
     not_drawn : int
         Left out because they were too many.
     """
@@ -66,18 +69,20 @@ class Candidates:
     rows: list[dict[str, Any]]
     found: int
     copies: int
+    cut_off: int
     not_drawn: int
 
 
 def candidates(
     conn: Connection, query: Query, required: Sequence[int] = (), limit: int | None = None, seed: int = 1
 ) -> Candidates:
-    """Return the tracks that a set may be made of: what a query finds, each recording once (`store.copies`).
+    """Return the tracks that a set may be made of: what a query finds, each recording once (`store.copies`), in whole files.
 
     Parameters
     ----------
     required : sequence of int
-        Of copies, these are kept, and of a sample they are part; they are not added where the query does not find them.
+        Of copies, these are kept, files that end early too, and of a sample they are part; they are not added where the query
+        does not find them.
     limit : int, optional
         Of more tracks than this a sample is drawn, by the seed.
 
@@ -90,9 +95,12 @@ def candidates(
     everything = int(conn.execute(select(func.count()).select_from(tracks)).scalar_one())
     ids = [id_ for id_, _ in matching_ids(conn, query, everything + 1)]
     found = len(ids)
-    kept = sorted(without_copies(conn, sorted(ids), wanted=set(required)))
+    # First of all: of two copies the whole one is played.
+    cut_off = (set(ids) & with_finding(conn, "truncated")) - set(required)
+    whole = sorted(set(ids) - cut_off)
+    kept = sorted(without_copies(conn, whole, wanted=set(required)))
     drawn = kept if limit is None else _sample(kept, set(required), limit, seed)
-    return Candidates(mix_rows(conn, drawn), found, found - len(kept), len(kept) - len(drawn))
+    return Candidates(mix_rows(conn, drawn), found, len(whole) - len(kept), len(cut_off), len(kept) - len(drawn))
 
 
 def _sample(ids: list[int], required: set[int], limit: int, seed: int) -> list[int]:

@@ -6,7 +6,9 @@ A query is a row of terms, all of which have to hold; `-` before one turns it ro
   are a phrase.
 - `field:value` with a number, a range (`120..128`, `120..`, `..128`) or a list (`1999,2001`); `field>0.7`, `>=`, `<`, `<=`, `=`.
 - `bpm:128~` takes half and double tempo too; `key:8A~` what mixes with it: the neighbours on the Camelot ring, the relative key.
-- `is:failed`, `is:missing`, `is:duplicate`, `is:conflict` (tags say another tempo or key), `is:doubtful`, `is:annotated`.
+- `is:failed`, `is:missing`, `is:duplicate`, `is:conflict` (tags say another tempo or key), `is:doubtful`, `is:annotated`,
+  `is:damaged` (the end or packets are lost).
+- `finding:clipping`: what is odd about the file, by the names of `FINDINGS`.
 - `sort:bpm` or `sort:-added`.
 
 Parsing knows no table; `store.search` makes SQL of it. An error points at its place in the text.
@@ -27,8 +29,23 @@ NUMBERS = (
     "bpm", "energy", "loudness", "year", "duration", "bitrate", "size", "confidence", "bpm_confidence", "key_confidence",
     *VECTOR_FIELDS,
 )  # fmt: skip
-TEXTS = ("title", "artist", "album", "genre", "composer", "path", "mood", "format", "library")
-FLAGS = ("ok", "failed", "missing", "hidden", "duplicate", "conflict", "doubtful", "annotated")
+TEXTS = ("title", "artist", "album", "genre", "composer", "path", "mood", "format", "library", "finding")
+FLAGS = ("ok", "failed", "missing", "hidden", "duplicate", "conflict", "doubtful", "annotated", "damaged")
+#: What people call the findings of a file -> the code that the analysis gives.
+FINDINGS = {
+    "truncated": "truncated",
+    "damaged_packets": "decoder_errors",
+    "lossy_source": "spectral_cutoff",
+    "clipping": "clipping",
+    "over_full_scale": "over_full_scale",
+    "silence": "silence",
+    "mono_in_stereo": "mono_in_stereo",
+    "one_silent_channel": "one_silent_channel",
+    "antiphase": "antiphase",
+    "phase": "phase",
+    "dc_offset": "dc_offset",
+    "invalid_samples": "non_finite_samples",
+}
 SORTS = (
     "bpm",
     "key",
@@ -241,7 +258,9 @@ def _read_term(reader: _Reader, match: re.Match[str]) -> None:
         raise reader.fail(message, match.start("operator"), match.end("operator"))
     if name == "is":
         if value.lower() not in FLAGS:
-            raise reader.fail(f"There is no state '{value}'. States: {', '.join(FLAGS)}.", start, end)
+            finding = _finding(value)
+            hint = f"Did you mean finding:{finding}?" if finding else f"States: {', '.join(FLAGS)}."
+            raise reader.fail(f"There is no state '{value}'. {hint}", start, end)
         reader.terms.append(Flag(value.lower(), negated))
     elif name == "sort":
         _read_sort(reader, value, start, end)
@@ -249,10 +268,31 @@ def _read_term(reader: _Reader, match: re.Match[str]) -> None:
         reader.terms.append(Keys(_keys(reader, value, start), negated))
     elif name == "added":
         reader.terms.append(_added(reader, operator, value, start, end, negated))
+    elif name == "finding":
+        reader.terms.append(Text(name, _finding_code(reader, operator, value, start, end), True, negated))
     elif name in TEXTS:
         reader.terms.append(Text(name, value, operator == "=", negated))
     else:
         reader.terms.append(_number_term(reader, name, operator, value, start, end, negated))
+
+
+def _finding(value: str) -> str | None:
+    """Return the name of a finding that somebody means, None where none is near."""
+    plain = value.lower().replace("-", "_").replace(" ", "_")
+    named = next((name for name, code in FINDINGS.items() if plain in (name, code)), None)
+    return named or next(iter(get_close_matches(plain, FINDINGS, n=1, cutoff=0.65)), None)
+
+
+def _finding_code(reader: _Reader, operator: str, value: str, start: int, end: int) -> str:
+    """Return a finding's code. Engines other than MAP4's may give codes of their own: `finding=code` takes any."""
+    name = _finding(value)
+    plain = value.lower().replace("-", "_").replace(" ", "_")
+    if name is not None and plain in (name, FINDINGS[name]):
+        return FINDINGS[name]
+    if operator == "=":
+        return value
+    hint = f"Did you mean {name}?" if name else f"Findings: {', '.join(FINDINGS)}."
+    raise reader.fail(f"There is no finding '{value}'. {hint}", start, end)
 
 
 def _read_sort(reader: _Reader, value: str, start: int, end: int) -> None:

@@ -92,7 +92,7 @@ __all__ = [
 ]
 
 #: The newest migration. Compared with the database at every start, without importing Alembic.
-HEAD_REVISION = "0012"
+HEAD_REVISION = "0013"
 #: Alembic's table. Its usual name, `alembic_version`, is what Dagster's storage uses, perhaps in the same database.
 VERSION_TABLE = "map4_schema_version"
 #: Text search configuration made by the migration: `simple` (no stop words: "The Who" is found) without accents.
@@ -238,6 +238,12 @@ tracks = Table(
     Index("idx_tracks_camelot", "camelot"),
     Index("idx_tracks_unsettled", "status", "directory_id", postgresql_where=text("status <> 'ok'")),
     Index("idx_tracks_missing", "library_id", postgresql_where=text("missing_since IS NOT NULL")),
+    Index(
+        "idx_tracks_findings",
+        text("jsonb_path_query_array(findings, '$[*].code')"),
+        postgresql_using="gin",
+        postgresql_where=text("findings <> '[]'"),
+    ),
 )
 
 #: Dimensions of the HAMMS vector that stand in `track_search` under their own names.

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import REAL, BindParameter, ColumnElement, TextClause, bindparam, text
 
 from map4_pipeline.hamms.camelot import camelot_number
+from map4_pipeline.store.file_findings import DAMAGED, WITH_FINDING
 from map4_pipeline.store.query import Added, Flag, Keys, OneOf, Query, Range, Term, Text, Within, Words
 from map4_pipeline.store.schema import SEARCH_CONFIGURATION, SEARCH_SEPARATORS, track_search, tracks
 
@@ -130,9 +131,14 @@ def _positive(term: Term, t: str) -> Sql:
         case Added():
             return all_of(_moments(term, t))
         case Flag():
-            return Sql(_FLAGS[term.name](t))
+            return _with_finding(DAMAGED, t) if term.name == "damaged" else Sql(_FLAGS[term.name](t))
         case Within():
             return Sql(f"{t}.library_id = ANY(CAST(%s AS integer[]))", (list(term.library_ids),))
+
+
+def _with_finding(codes: Iterable[str], t: str) -> Sql:
+    """Return that a file has one of some findings, by the index of the tracks that have any."""
+    return Sql(f"{t}.track_id IN (SELECT id FROM tracks WHERE {WITH_FINDING})", (list(codes),))
 
 
 def _moments(term: Added, t: str) -> list[Sql]:
@@ -269,6 +275,8 @@ def _text(term: Text, t: str) -> Sql:
             return Sql(f"{t}.moods @> CAST(%s AS text[])", ([value.lower()[:100]],))
         case "path":
             return Sql(f"{t}.track_id IN (SELECT id FROM tracks WHERE file_path ILIKE %s)", (f"%{_escaped(value)}%",))
+        case "finding":
+            return _with_finding([value], t)
         case "composer":
             return _composer(value, t, exact=term.exact)
     column = f"{t}.{term.field}"

@@ -108,6 +108,7 @@ def test_a_hostile_folder_is_accounted_for_to_the_last_file(
     assert told.code == 1, told.all
     assert "Traceback" not in told.all
     assert "\x1b" not in told.all
+    assert "map4 search is:damaged" in told.all
     tracks = {bytes(row["relative_path"]): row for row in rows(engine, "SELECT * FROM tracks")}
     skips = {bytes(row["relative_path"]): row for row in rows(engine, "SELECT * FROM skipped_files")}
     assert {path for path, row in tracks.items() if row["status"] == "ok"} == good

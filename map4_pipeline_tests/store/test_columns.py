@@ -79,6 +79,7 @@ def test_pages_are_those_of_the_database(engine: Engine, asked: list[Any]) -> No
 def test_every_order(engine: Engine, asked: list[Any], order: str) -> None:
     with engine.connect() as conn:
         for terms in (
+            "is:damaged energy>0.2",
             "valence<0.2 acousticness>0.6",
             "-key:8A~ dynamic_range>0.9",
             "year:1990..1993 -mood:dark",

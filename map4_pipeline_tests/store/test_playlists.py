@@ -186,6 +186,20 @@ def test_candidates_are_what_the_query_finds_without_copies(engine: Engine, ids:
             candidates(conn, parse_query(""), [123456])
 
 
+def test_a_file_that_ends_early_is_no_candidate_unless_it_is_named(engine: Engine, ids: list[int]) -> None:
+    with engine.connect() as conn:
+        finding = [{"code": "truncated", "message": "The file ends early: 10.0 s could be decoded.", "value": 10.0}]
+        # The second of two with the same audio is whole; the last one but clips.
+        conn.execute(update(tracks).where(tracks.c.id.in_([ids[1], ids[7]])).values(findings=finding))
+        conn.execute(update(tracks).where(tracks.c.id == ids[2]).values(findings=[{"code": "clipping", "value": 1.0}]))
+        found = candidates(conn, parse_query(""))
+        assert [row["track_id"] for row in found.rows] == [ids[0], *ids[2:6], ids[8]]
+        assert (found.found, found.copies, found.cut_off) == (8, 0, 2)
+        named = candidates(conn, parse_query(""), [ids[1]])
+        assert ids[1] in [row["track_id"] for row in named.rows]
+        assert named.cut_off == 1
+
+
 @pytest.mark.parametrize("state", ["open", "keep", "ignore"])
 def test_of_a_recording_the_copy_to_keep_is_the_candidate(engine: Engine, ids: list[int], state: str) -> None:
     with engine.connect() as conn:

@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from map4_pipeline.reports.text import FINDING_LABELS
 from map4_pipeline.store.query import (
     FIELDS,
+    FINDINGS,
     Added,
     Flag,
     Keys,
@@ -73,6 +75,7 @@ def test_the_example_of_the_page() -> None:
         ("added:2025..2026-02-03", [Added(datetime(2025, 1, 1, tzinfo=UTC), datetime(2026, 2, 4, tzinfo=UTC))]),
         ("added>2026-01-01", [Added(datetime(2026, 1, 2, tzinfo=UTC), None)]),
         ("added<2026", [Added(None, datetime(2026, 1, 1, tzinfo=UTC))]),
+        ("finding:Lossy-Source", [Text("finding", "spectral_cutoff", exact=True)]),
         ("genre=Techno", [Text("genre", "Techno", exact=True)]),
         ("AC/DC 夜 will.i.am", [Words("AC/DC"), Words("夜"), Words("will.i.am")]),
     ],
@@ -103,6 +106,9 @@ def test_an_order() -> None:
         ("bpm: 120", "bpm:", "value is missing"),
         ("genre>house", ">", "cannot be compared"),
         ("is:lost", "lost", "no state"),
+        ("is:truncated", "truncated", "Did you mean finding:truncated"),
+        ("is:clipped", "clipped", "Did you mean finding:clipping"),
+        ("finding:broken", "broken", "Findings: truncated, damaged_packets, lossy_source"),
         ("sort:colour", "colour", "no order"),
         ("added:yesterday", "yesterday", "is no date"),
         ("added:2026-13", "2026-13", "is no date"),
@@ -139,3 +145,7 @@ def test_any_value_is_read_or_refused_with_a_place(field: str, operator: str, va
     text = f"{field}{operator}{value}"
     start, end = place_of_error(text)
     assert 0 <= start <= end <= len(text)
+
+
+def test_every_finding_that_reports_name_can_be_searched() -> None:
+    assert set(FINDINGS.values()) == set(FINDING_LABELS)

@@ -3,16 +3,20 @@
 import base64
 import json
 from collections.abc import Iterator
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 from sqlalchemy import Connection, Engine, insert, text
 
+from map4_pipeline.cli.show import finding_lines
 from map4_pipeline.hamms.camelot import to_camelot
 from map4_pipeline.store import columns
 from map4_pipeline.store.database import driver_url, make_engine
 from map4_pipeline.store.directories import register_directories
+from map4_pipeline.store.file_findings import TOLD, finding_counts
 from map4_pipeline.store.held_columns import SearchColumns
 from map4_pipeline.store.libraries import register_library
 from map4_pipeline.store.marks import MarkError, mark
@@ -38,6 +42,8 @@ ROWS: dict[str, dict[str, Any]] = {
     "hidden": {"title": "Hidden", "hidden_at": "2026-01-01T00:00:00Z"},
     "bare": {"file_name": "bare.ogg", "composer": "Dvořák, Antonín"},
 }
+#: What is odd about their files.
+FINDINGS = {"half": ["truncated", "clipping"], "house": ["decoder_errors"], "keyed": ["clipping"], "hidden": ["truncated"]}
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +74,7 @@ def fill(engine: Engine, root: Path) -> None:
             measured = {"codec": "mp3", "duration": 200.0, "energy": 0.5, "bpm_confidence": 0.9, "key_confidence": 0.8}
             vector = {"hamms_vector": {"danceability": 0.25 if name == "house" else 0.75}}
             row = {**place, "file_path": f"/m/{name}", "status": "ok", **measured, **vector, **values}
+            row["findings"] = [{"code": code, "message": f"{code}: 3", "value": 3.0} for code in FINDINGS.get(name, [])]
             row["camelot"] = to_camelot(row.get("key"))
             connection.execute(insert(tracks).values(**row))
         connection.execute(text("UPDATE tracks SET created_at = '2020-05-05' WHERE artist = 'The Who'"))
@@ -110,6 +117,12 @@ CASES = [
     ("is:missing", "missing"),
     ("is:hidden", "hidden"),
     ("is:conflict", "tagged keyed"),
+    ("is:damaged", "half house"),
+    ("finding:truncated", "half"),
+    ("finding:clipping -is:damaged", "keyed"),
+    ("is:hidden finding:truncated", "hidden"),
+    ("bpm:64..128 -finding=clipping genre:house", "house"),
+    ("finding=of_another_engine", ""),
     ("-bpm:0..1000", "bare"),
     ("added<2021", "who"),
     ("path:/m/hal", "half"),
@@ -130,6 +143,22 @@ CASES = [
 def test_what_a_query_finds(conn: Connection, query: str, expected: str) -> None:
     assert found(conn, query) == set(expected.split())
     assert count(conn, parse_query(query)) == len(expected.split())
+
+
+def test_findings_of_what_is_there_are_counted(conn: Connection) -> None:
+    """And told in a line, or in none."""
+    codes = [*TOLD, "clipping"]
+    assert finding_counts(conn, codes) == {"truncated": 1, "decoder_errors": 1, "clipping": 2}
+    assert finding_counts(conn, codes, [-1]) == {}
+    for counts, told in (
+        ({}, ""),
+        ({"truncated": 1, "decoder_errors": 2}, "1 file ends early, 2 files have damaged packets: map4 search is:damaged"),
+        ({"spectral_cutoff": 1}, "1 file sounds like a copy of a lossier one: map4 search finding:lossy_source"),
+    ):
+        console = Console(file=StringIO(), width=60)
+        finding_lines(console, counts)
+        assert told in console.file.getvalue()  # type: ignore[attr-defined]
+        assert bool(console.file.getvalue()) == bool(told)  # type: ignore[attr-defined]
 
 
 def test_columns_in_memory_change_nothing(conn: Connection, monkeypatch: pytest.MonkeyPatch) -> None:

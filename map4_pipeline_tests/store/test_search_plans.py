@@ -49,6 +49,8 @@ def conn(engine: Engine) -> Iterator[Connection]:
         "is:failed",
         "is:missing sort:-added",
         "is:duplicate genre:jazz",
+        "is:damaged",
+        "finding:truncated sort:-energy",
         "year:1999 sort:artist",
         "confidence<0.05",
         "genre=house sort:-loudness",
