@@ -27,6 +27,8 @@ HAMMS_NAMES = DIMENSIONS
 CAMELOT_CODES = tuple(f"{number}{letter}" for number in range(1, 13) for letter in "AB")
 #: Below this probability a tempo or a key is worth a second look.
 DOUBTFUL_BELOW = 0.5
+#: Tempi are shown with one digit behind the point: 119.985 BPM are 120.0, and counted as such.
+HALF_SHOWN_BPM = 0.05
 #: EBU R128 extremes: louder than this is crushed, quieter is hard to hear next to others (Spotify's target is -14, R128's -23).
 LOUD_ABOVE_LUFS = -6.0
 QUIET_BELOW_LUFS = -30.0
@@ -50,7 +52,7 @@ class LibraryStatistics:
     duration_seconds : float
     size_bytes : int
     bpm : dict
-        {whole BPM: tracks}, floor of the tempo, held within 0..400.
+        {whole BPM: tracks}, floor of the tempo as it is shown (`HALF_SHOWN_BPM`), held within 0..400.
     keys : dict
         {Camelot code: tracks}, always all 24.
     energy : dict
@@ -323,7 +325,7 @@ class _Collector:
             elif name in self.means:
                 self.means[name].add(number)
         if (bpm := finite(row.bpm)) is not None:
-            self.histograms["bpm"][min(max(int(bpm), 0), 400)] += 1
+            self.histograms["bpm"][min(max(math.floor(bpm + HALF_SHOWN_BPM), 0), 400)] += 1
             self.total["conflicts_bpm"] += tagcheck.bpm_conflict(bpm, row.tags_bpm) is not None
         camelot = row.camelot or tagcheck.camelot_of(row.key)
         if camelot in self.keys:

@@ -5,6 +5,7 @@ A query is a row of terms, all of which have to hold; `-` before one turns it ro
 - A word is looked for in title, artist, album and genre, without accents, from its beginning: `bjor` finds Björk. Words in quotes
   are a phrase.
 - `field:value` with a number, a range (`120..128`, `120..`, `..128`) or a list (`1999,2001`); `field>0.7`, `>=`, `<`, `<=`, `=`.
+  A range takes what is shown as its ends: 119.985 BPM are shown as 120.0. Signs compare what is stored.
 - `bpm:128~` takes half and double tempo too; `key:8A~` what mixes with it: the neighbours on the Camelot ring, the relative key.
 - `is:failed`, `is:missing`, `is:duplicate`, `is:conflict` (tags say another tempo or key), `is:doubtful`, `is:annotated`,
   `is:damaged` (the end or packets are lost).
@@ -29,6 +30,11 @@ NUMBERS = (
     "bpm", "energy", "loudness", "year", "duration", "bitrate", "size", "confidence", "bpm_confidence", "key_confidence",
     *VECTOR_FIELDS,
 )  # fmt: skip
+#: Measured values -> digits behind the point with which they are shown. (Shares are shown as whole per cent.)
+SHOWN_DIGITS = {
+    "bpm": 1, "loudness": 1, "duration": 0, **dict.fromkeys(("energy", *VECTOR_FIELDS), 2),
+    **dict.fromkeys(("confidence", "bpm_confidence", "key_confidence"), 2),
+}  # fmt: skip
 TEXTS = ("title", "artist", "album", "genre", "composer", "path", "mood", "format", "library", "finding")
 FLAGS = ("ok", "failed", "missing", "hidden", "duplicate", "conflict", "doubtful", "annotated", "damaged")
 #: What people call the findings of a file -> the code that the analysis gives.
@@ -324,7 +330,7 @@ def _number_term(reader: _Reader, name: str, operator: str, value: str, start: i
         last = number(high, start + value.index("..") + 2) if high else None
         if first is not None and last is not None and first > last:
             raise reader.fail(f"The range ends before it begins: write {high}..{low}.", start, end)
-        return Range(name, first, last, octaves=octaves, negated=negated)
+        return _shown_range(Range(name, first, last, octaves=octaves, negated=negated), low, high)
     if "," in value:
         values, at = [], start
         for part in value.split(","):
@@ -335,9 +341,27 @@ def _number_term(reader: _Reader, name: str, operator: str, value: str, start: i
     # A tempo of 128 is what displays as 128, and the same for other measures: half of the last digit either way.
     if name == "year" or operator == "=":
         return OneOf(name, (exact,), negated)
-    decimals = len(value.partition(".")[2]) if ":" not in value else 0
-    half = 0.5 * 10.0**-decimals
+    half = 0.5 * 10.0 ** -_decimals(value)
     return Range(name, exact - half, exact + half, high_open=True, octaves=octaves, negated=negated)
+
+
+def _decimals(value: str) -> int:
+    """Return how many digits behind the point somebody wrote."""
+    return 0 if ":" in value else len(value.partition(".")[2])
+
+
+def _shown_range(asked: Range, low: str, high: str) -> Range:
+    """Return a range with what is shown as its ends: half of the last digit wider, or of the last that was written."""
+    digits = SHOWN_DIGITS.get(asked.field)
+    if digits is None:
+        return asked
+    first, last = (0.5 * 10.0 ** -max(digits, _decimals(end)) for end in (low, high))
+    return replace(
+        asked,
+        low=None if asked.low is None else asked.low - first,
+        high=None if asked.high is None else asked.high + last,
+        high_open=asked.high is not None,
+    )
 
 
 def _number(reader: _Reader, name: str, text: str, start: int) -> float:

@@ -320,10 +320,16 @@ def count(conn: Connection, query: Query, limit: int | None = None) -> int:
     )
 
 
+def tempo_step(bpm: str) -> str:
+    """Return the SQL of the ten BPM that a tempo is counted under, as `bpm:120..129.9` finds it: shown as 120.0 up to 129.9."""
+    low = f"floor({bpm} / 10) * 10"
+    return f"({low} + CASE WHEN {bpm} >= CAST({low} + 9.95 AS real) THEN 10 ELSE 0 END)"
+
+
 _FACETS = ("genre", "camelot", "decade", "bpm", "format")
 _GROUPED = f"""
     WITH found AS MATERIALIZED (
-        SELECT s.genre, s.camelot, s.year / 10 * 10 AS decade, CAST(floor(s.bpm / 10) * 10 AS integer) AS bpm,
+        SELECT s.genre, s.camelot, s.year / 10 * 10 AS decade, CAST({tempo_step("s.bpm")} AS integer) AS bpm,
             s.formats[1] AS format
         FROM {{source}} WHERE {{wanted}}
     )

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, func, select, text
+from sqlalchemy import ColumnElement, Connection, Engine, func, literal_column, select, text
 from sqlalchemy.dialects.postgresql import insert
 
 from map4_pipeline.reports.statistics import CAMELOT_CODES, LibraryStatistics, ranked_names
@@ -208,9 +208,11 @@ def genre_distribution(conn: Connection, limit: int = 500, libraries: Collection
 
 def genre_statistics(conn: Connection, genre: str) -> dict[str, Any]:
     """Return one genre's measures as in `genre_distribution`, its tempi (steps of 10) and its keys by Camelot code."""
+    from map4_pipeline.store.search import tempo_step
+
     mine = _t.listed & (_t.genre == func.map4_fold(genre.replace("\0", "")))
     found = _rounded(conn.execute(select(*_MEASURES).where(mine)).mappings().one())
-    step = func.floor(_t.bpm / 10) * 10
+    step: ColumnElement[float] = literal_column(tempo_step("track_search.bpm"))
     tempi = conn.execute(select(step, func.count()).where(mine, _t.bpm.is_not(None)).group_by(step).order_by(step))
     keys = conn.execute(select(_t.camelot, func.count()).where(mine, _t.camelot.is_not(None)).group_by(_t.camelot))
     return {

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from map4_pipeline.hamms import DIMENSIONS
-from map4_pipeline.reports.statistics import DOUBTFUL_BELOW, LOUD_ABOVE_LUFS, QUIET_BELOW_LUFS, hamms_summary
+from map4_pipeline.reports.statistics import DOUBTFUL_BELOW, HALF_SHOWN_BPM, LOUD_ABOVE_LUFS, QUIET_BELOW_LUFS, hamms_summary
 from map4_pipeline.reports.tagcheck import TEMPO_TOLERANCE
 
 #: Rows that count: a library as it is shown. Failed ones are counted, but nothing of them is measured.
@@ -63,7 +63,7 @@ _GROUPS = {
     "v_features": ("features_version", False),
     "v_fingerprint": ("fingerprint_version", False),
     "v_hamms": ("hamms_version", False),
-    "bpm": (_held("trunc(bpm)", 0, 400), False),
+    "bpm": (_held(f"floor(bpm + {HALF_SHOWN_BPM})", 0, 400), False),
     "keys": ("camelot", False),
     "energy": (_bin("energy"), False),
     "loudness": (_held("floor(loudness_lufs)", -70, 5), False),

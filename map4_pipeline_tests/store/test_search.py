@@ -7,10 +7,12 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from rich.console import Console
 from sqlalchemy import Connection, Engine, insert, text
 
+from map4_pipeline.api.pages.browse import _term
 from map4_pipeline.cli.show import finding_lines
 from map4_pipeline.hamms.camelot import to_camelot
 from map4_pipeline.store import columns
@@ -20,9 +22,10 @@ from map4_pipeline.store.file_findings import TOLD, finding_counts
 from map4_pipeline.store.held_columns import SearchColumns
 from map4_pipeline.store.libraries import register_library
 from map4_pipeline.store.marks import MarkError, mark
-from map4_pipeline.store.query import parse_query
+from map4_pipeline.store.query import Range, parse_query
 from map4_pipeline.store.schema import directories, tracks
-from map4_pipeline.store.search import count, facets, search
+from map4_pipeline.store.search import count, facets, search, tempo_step
+from map4_pipeline.store.search_terms import held_single
 
 from ..postgres import PostgresForTests
 
@@ -34,7 +37,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "yoru": {"title": "真夜中の歌", "artist": "東京", "genre": "City Pop", "year": 1984, "bpm": 110.0, "key": "E minor"},
     "house": {"title": "One More Time", "artist": "Daft Punk", "genre": "House", "year": 2000, "bpm": 122.8, "key": "B minor"},
     "half": {"title": "Halftime", "artist": "Nobody", "genre": "Drum and Bass", "year": 2019, "bpm": 64.0, "key": "C major"},
-    "tagged": {"title": "Tagged", "artist": "Nobody", "bpm": 128.0, "tags_bpm": 100.0, "key": "C major"},
+    "tagged": {"title": "Tagged", "artist": "Nobody", "bpm": 127.985, "tags_bpm": 100.0, "key": "C major"},
     "octave": {"title": "Octave", "artist": "Nobody", "bpm": 128.0, "tags_bpm": 64.1, "key": "C major", "tags_camelot": "8B"},
     "keyed": {"title": "Keyed", "artist": "Nobody", "bpm": 128.0, "key": "C major", "tags_camelot": "8A"},
     "failed": {"title": "Broken", "status": "failed", "error_kind": "damaged"},
@@ -103,6 +106,9 @@ CASES = [
     ("genre:rock -genre=rock", "acdc"),
     ("bpm:122..127", "acdc house"),
     ("bpm:127", "acdc"),
+    ("bpm:128..", "tagged octave keyed"),
+    ("bpm:120..127.9", "acdc house"),
+    ("bpm>=128", "octave keyed"),
     ("bpm:128~", "half tagged octave keyed"),
     ("bpm:64", "half"),
     ("key:8A", "acdc"),
@@ -225,6 +231,15 @@ def test_facets(conn: Connection) -> None:
     assert counts["camelot"] == {"8B": 4, "10A": 1, "8A": 1, "9A": 1, "9B": 1}
     assert counts["decade"]["1960"] == 1
     assert counts["bpm"]["120"] == 5
+    # A count is what the page's link finds, at the edges too.
+    edges = [float(np.nextafter(np.float32(ten - 0.05), np.float32(0))) for ten in range(10, 400, 10)]
+    edges += [ten - 0.05 for ten in range(10, 400, 10)]
+    step = tempo_step("b")
+    lows = dict(conn.exec_driver_sql(f"SELECT b, {step} FROM unnest(CAST(%s AS real[])) AS b", (edges,)).all())
+    for bpm, low in lows.items():
+        [term] = parse_query(_term("bpm", str(int(low)))[0]).terms
+        assert isinstance(term, Range)
+        assert held_single(term.low or 0.0) <= held_single(bpm) < held_single(term.high or 0.0), bpm
     assert counts["format"] == {"mp3": 9}
 
 

@@ -87,7 +87,7 @@ def _term(name: str, value: str) -> tuple[str, str]:
     """Return the term of a query that stands for a facet's value, and what people call it."""
     if name == "bpm":
         low = int(value)
-        return f"bpm:{low}..{low + 9.99:g}", f"{low} to {low + 10} BPM"
+        return f"bpm:{low}..{low + 9.9:g}", f"{low} to {low + 10} BPM"
     if name == "decade":
         return f"year:{value}..{int(value) + 9}", f"{value}s"
     if name == "camelot":
