@@ -19,12 +19,21 @@ body {{ margin: 2rem auto; max-width: 70rem; padding: 0 1rem; }}
 table {{ border-collapse: collapse; width: 100%; }}
 th, td {{ text-align: left; padding: .3rem .6rem; border-bottom: 1px solid #ddd; vertical-align: top; }}
 td.n, th.n {{ text-align: right; font-variant-numeric: tabular-nums; }}
+.wide {{ overflow-x: auto; }}
+@media (max-width: 40rem) {{
+  #transitions {{ min-width: 32rem; }} body {{ margin: 1rem auto; }} h1 {{ font-size: 1.6rem; }} h2 {{ font-size: 1.25rem; }}
+  table, thead, tbody {{ display: block; }} tr {{ display: grid; border-bottom: 1px solid #8886; padding: .35rem 0; }}
+  tr {{ grid-template-columns: 2rem minmax(0, 1fr) minmax(0, 1fr) minmax(0, 2fr); }}
+  th, td, td.n, th.n {{ border: 0; padding: .1rem .5rem .1rem 0; grid-row: 2; text-align: left; overflow-wrap: anywhere; }}
+  :is(th, td):first-child {{ grid-row: 1 / span 3; }} :is(th, td):nth-child(2) {{ grid-row: 1; grid-column: 2 / -1; }}
+  :is(th, td):last-child {{ grid-row: 3; grid-column: 2 / -1; }}
+}}
 @media (prefers-color-scheme: dark) {{ body {{ background: #16181c; color: #e6e6e6; }} th, td {{ border-color: #3a3d44; }} }}
 </style></head><body>
 <h1>Comparison of {count} tracks</h1>
 <p>{rules}</p>
 <h2>From each track (row) to each (column)</h2>
-{chart}
+<div class="wide">{chart}</div>
 <h2>{heading}</h2>
 <table><thead><tr>
 <th class="n">#</th><th>Track</th><th class="n">BPM</th><th>Key</th><th class="n">Into the next</th><th>Why</th>
@@ -53,7 +62,7 @@ def write_heatmap(path: Path, names: Sequence[str], tracks: Sequence[Any], compa
     safe = [escape(name) for name in names]
     places = list(range(len(names)))
     short = [name if len(name) <= 32 else name[:31] + "…" for name in names]
-    ticks = {"tickmode": "array", "tickvals": places, "ticktext": [escape(name) for name in short]}
+    ticks = {"tickmode": "array", "tickvals": places, "ticktext": [escape(name) for name in short], "showgrid": False}
     grid = [[None if a == b else round(float(comparison.scores[a, b]), 3) for b in places] for a in places]
     hovers = [
         [f"{safe[a]}<br>into {safe[b]}" + ("" if a == b else f": {comparison.scores[a, b]:.2f}") for b in places] for a in places

@@ -87,7 +87,9 @@ def write_html(snapshot: LibrarySnapshot, path: Path | str, selection: Digest | 
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(folder), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )
-    environment.globals.update(cell_text=_cell_text, cell_value=_cell_value, format_count=text.count, format_number=text.number)
+    environment.globals.update(
+        cell_text=_cell_text, cell_value=_cell_value, is_long=_is_long, format_count=text.count, format_number=text.number
+    )
     selection = (selection or digest(snapshot, LIMITS)).shortened(LIMITS)
     # Our own files and JSON made safe for a script element are the only text that is not escaped by the template.
     values = _values(snapshot, selection)
@@ -115,6 +117,11 @@ def script_json(value: Any) -> str:
 
 def _cell_text(cell: Any) -> str:
     return cell.shown if isinstance(cell, Cell) else text.clean(cell, 3_500)
+
+
+def _is_long(shown: str) -> bool:
+    """Return whether a cell needs room to be read: a sentence, or a path that breaks anywhere."""
+    return len(shown) > 36 or max(map(len, shown.split()), default=0) > 20
 
 
 def _cell_value(cell: Any) -> float | str | None:

@@ -83,8 +83,8 @@ def _axis(title: str = "", **more: Any) -> dict[str, Any]:
 
 def _histogram(data: Series, colour: str, axis: str) -> Figure:
     # Positions are numbers and labels are ticks: plotly would read "60" as a number and "2024-05" as a date.
-    # Turned or colliding labels are worse than few: long ones (months) get half as many places.
-    places = 12 if max(len(label) for label in data.labels) <= 5 else 6
+    # Turned or colliding labels are worse than few: long ones (months) get half as many places. A telephone's width holds these.
+    places = 9 if max(len(label) for label in data.labels) <= 5 else 5
     every = max(1, -(-len(data.labels) // places))
     ticks = list(range(0, len(data.labels), every))
     return {
@@ -223,7 +223,7 @@ def _radar(summaries: Mapping[str, Mapping[str, float | None]]) -> Figure:
             ring("q75", mode="lines", line=edge, fill="tonext", fillcolor="@band", hoverinfo="skip"),
             ring("q50", mode="lines+markers", line={"color": "@blue", "width": 2.5}, marker={"color": "@blue", "size": 6}),
         ],
-        "layout": _radar_layout(120),
+        "layout": _radar_layout(labels),
     }
 
 
@@ -246,17 +246,30 @@ def profile(values: Mapping[str, float | None], usual: Mapping[str, float | None
             ring(usual, mode="lines", hovertemplate="%{theta}: %{r:.2f} in the library<extra></extra>", **behind),
             ring(values, mode="lines+markers", hovertemplate="%{theta}: %{r:.2f}<extra></extra>", **here),
         ],
-        "layout": _radar_layout(95),
+        "layout": _radar_layout([text.HAMMS_LABELS[name] for name in HAMMS_NAMES]),
     }
 
 
-def _radar_layout(sides: int) -> dict[str, Any]:
+def _radar_label(label: str) -> str:
+    """Return a name in two lines where there is little room beside the ring; at its foot, they would run into another name."""
+    return label if label == text.HAMMS_LABELS["rhythmic_pattern"] else label.replace(" ", "<br>")
+
+
+def _radar_layout(labels: list[str]) -> dict[str, Any]:
     return _layout(
         dragmode=False,
-        margin={"l": sides, "r": sides, "t": 34, "b": 34},
+        margin={"l": 90, "r": 90, "t": 34, "b": 34},
         polar={
             "bgcolor": "rgba(0,0,0,0)",
-            "angularaxis": {"direction": "clockwise", "rotation": 90, "gridcolor": "@hairline", "linecolor": "@hairline"},
+            "angularaxis": {
+                "direction": "clockwise",
+                "rotation": 90,
+                "gridcolor": "@hairline",
+                "linecolor": "@hairline",
+                "tickmode": "array",
+                "tickvals": labels,
+                "ticktext": [_radar_label(label) for label in labels],
+            },
             "radialaxis": {
                 "range": [0, 1],
                 "gridcolor": "@hairline",

@@ -56,7 +56,7 @@ def waveform(peaks: Sequence[int], duration: float, parts: Sequence[Part], keys:
 
 def radar(values: Mapping[str, float | None], usual: Mapping[str, float | None]) -> str:
     """Return a HAMMS profile before the library's."""
-    size, radius = (560.0, 400.0), 140.0
+    size, radius = (620.0, 400.0), 140.0
     cx, cy = size[0] / 2, size[1] / 2
     angles = {name: 2 * math.pi * place / len(HAMMS_NAMES) for place, name in enumerate(HAMMS_NAMES)}
 

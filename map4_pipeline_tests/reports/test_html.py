@@ -14,6 +14,14 @@ from map4_pipeline_tests.reports.factory import NASTY, nasty_snapshot, snapshot,
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync"]  # fmt: skip
 
+#: On how many lines the first word of an element stands.
+LINES = """element => {
+  const text = document.createTreeWalker(element, NodeFilter.SHOW_TEXT).nextNode(), range = document.createRange();
+  range.setStart(text, 0);
+  range.setEnd(text, text.data.search(/\\s|$/));
+  return range.getClientRects().length;
+}"""
+
 
 class Page(HTMLParser):
     """The elements of a page, what its data scripts hold, its text, and the words one sees when pointing at a drawing."""
@@ -105,7 +113,7 @@ def test_a_large_library_is_cut_and_says_so(tmp_path: Path) -> None:
 @pytest.mark.browser
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
 def test_a_browser_shows_it_without_network_or_errors(tmp_path: Path) -> None:
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
     reports = {name: write_html(made, tmp_path / f"{name}.html").path for name, made in (
         ("plain", snapshot(size=120)), ("hostile", nasty_snapshot()), ("empty", snapshot([])))}  # fmt: skip
@@ -133,6 +141,16 @@ def test_a_browser_shows_it_without_network_or_errors(tmp_path: Path) -> None:
                 assert tempi == sorted(tempi)
                 assert len(tempi) > 50
                 page.emulate_media(color_scheme="dark")
+            # On a telephone nothing is wider than the screen, once Plotly has drawn anew.
+            page.set_viewport_size({"width": 390, "height": 800})
+            expect(page.locator("html")).to_have_js_property("scrollWidth", 390, timeout=120_000)
+            if name == "plain":
+                # Words are whole and names of the radar are not cut; paths have room.
+                assert max(page.locator("#ledger td:first-child").evaluate_all(f"cells => cells.map({LINES})")) == 1
+                assert min(page.locator("#failures td:first-child").evaluate_all("cells => cells.map(c => c.offsetWidth)")) >= 200
+                assert page.locator("#chart-radar .angularaxistick text").evaluate_all(
+                    "all => all.every(one => one.getBoundingClientRect().left >= 0 && one.getBoundingClientRect().right <= 390)"
+                )
             page.close()
         browser.close()
     assert not complaints

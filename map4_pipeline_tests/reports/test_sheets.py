@@ -16,7 +16,7 @@ from map4_pipeline.reports.sheets import Match, PlaylistSheet, Step, TrackSheet
 from map4_pipeline.reports.statistics import HAMMS_NAMES
 
 from .factory import NASTY, NOW
-from .test_html import FLAGS, Page
+from .test_html import FLAGS, LINES, Page
 
 REASON = "A long overlay works: 8A to 9A, a step up the ring; 128.0 to 126.0 BPM, the second by +1.6%."
 
@@ -185,7 +185,10 @@ def test_a_browser_shows_and_sorts_them_without_network_or_errors(tmp_path: Path
     from playwright.sync_api import sync_playwright
 
     made = playlist_sheet(30)
-    paths = [write_track_html(track_sheet(), tmp_path / "t.html").path, write_playlist_html(made, tmp_path / "p.html").path]
+    paths = [
+        write_track_html(track_sheet(row=row(title="Counterclockwise and the Northern Lights")), tmp_path / "t.html").path,
+        write_playlist_html(made, tmp_path / "p.html").path,
+    ]
     complaints: list[str] = []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
@@ -206,6 +209,13 @@ def test_a_browser_shows_and_sorts_them_without_network_or_errors(tmp_path: Path
             assert len(tempi) >= 10
             assert tempi == sorted(tempi)
             assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+            # On a telephone nothing is wider than the screen, a heading keeps its words, sentences have the table's width.
+            page.set_viewport_size({"width": 390, "height": 800})
+            assert page.evaluate("document.documentElement.scrollWidth") == 390
+            assert page.locator("h1").evaluate(LINES) == 1
+            words = page.locator("table.steps td.words").nth(1).bounding_box()
+            assert words is not None
+            assert words["width"] > 280
             page.close()
         browser.close()
     assert not complaints
