@@ -47,11 +47,13 @@ DOUBTFUL = 0.2
 #: A value that states no confidence is neither trusted nor dismissed.
 UNSTATED = 0.5
 UNKNOWN_KEY = 24
+#: An effect ("energy boost") where the beats run together and the rules take it for one, and keys that do not mix elsewhere.
+WHOLE_TONE_UP = "a whole tone up"
 #: What a place on the ring is to another: {(steps up, letter changes): in words}.
 _RELATIONS = {
     (0, ""): "the same key", (1, ""): "a step up the ring", (11, ""): "a step down the ring", (0, "AB"): "relative major",
     (0, "BA"): "relative minor", (1, "AB"): "a diagonal step", (11, "AB"): "a diagonal step", (1, "BA"): "a diagonal step",
-    (11, "BA"): "a diagonal step", (2, ""): "a whole tone up (energy boost)", (10, ""): "a whole tone down",
+    (11, "BA"): "a diagonal step", (2, ""): WHOLE_TONE_UP, (10, ""): "a whole tone down",
     (7, ""): "a semitone up", (5, ""): "a semitone down", (3, "AB"): "parallel major", (9, "BA"): "parallel minor",
 }  # fmt: skip
 ALMOST = 1e-5  # a tempo at the end of the range is within it, whatever the last digit says

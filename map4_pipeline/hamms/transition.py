@@ -13,7 +13,7 @@ What is unknown counts as random, and is told. `transition` explains a pair; `tr
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from map4_pipeline.hamms.mixing import (
@@ -33,6 +33,7 @@ from map4_pipeline.hamms.mixing import (
     PARTS,
     SMOOTH,
     UNKNOWN_KEY,
+    WHOLE_TONE_UP,
     MixTrack,
     TransitionRules,
     key_place,
@@ -116,6 +117,8 @@ def transition(first: MixTrack, second: MixTrack, rules: TransitionRules | None 
         parts[name] = Part(fit, weight, found.confidence if found.fit is not None else 0.0, found.detail, found.unknown)
     score = min(1.0, sum(part.fit * part.weight for part in parts.values()))
     label = _label(raw)
+    if label == "creative" and parts["key"].detail.endswith(WHOLE_TONE_UP):
+        parts["key"] = replace(parts["key"], detail=parts["key"].detail + " (energy boost)")
     return Transition(score, label, sentence(label, parts), parts)
 
 
@@ -147,9 +150,16 @@ def _tempo(first: MixTrack, second: MixTrack, rules: TransitionRules) -> _Raw:
     fit = 1 - (1 - AT_RANGE) * far if near else max(0.0, AT_RANGE * (NO_FIT - far) / (NO_FIT - 1))
     change = (2**-apart - 1) * 100
     text = f"{a:.1f} to {b:.1f} BPM" + {0: "", 1: " (double time)", -1: " (half time)"}[octave]
-    text += f", the second by {change:+.1f}%" if near else f", {abs(change):.0f}% apart: beyond the {rules.pitch_range:g}% range"
+    text += f", the second by {change:+.1f}%" if near else f", {_beyond(abs(apart), rules.pitch_range)}"
     confidence = trust(first.bpm_confidence) * trust(second.bpm_confidence)
     return _Raw(fit * (OCTAVE_SHARE if octave else 1.0), confidence, text, shift=-12 * apart if near else None)
+
+
+def _beyond(octaves: float, pitch_range: float) -> str:
+    """Return how far apart tempi beyond the range are: more than the range, whatever the last digit shows."""
+    per_cent = f"{(2**octaves - 1) * 100:.1f}"
+    shown = per_cent if float(per_cent) > pitch_range else f"just over {pitch_range:g}"
+    return f"{shown}% apart: beyond the {pitch_range:g}% range"
 
 
 def _key(first: MixTrack, second: MixTrack, rules: TransitionRules, tempo: _Raw) -> _Raw:

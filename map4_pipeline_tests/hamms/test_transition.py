@@ -140,3 +140,25 @@ def test_the_rules_come_from_the_settings(monkeypatch: pytest.MonkeyPatch, clean
     monkeypatch.setenv("MAP4_MIX_TEMPO_WEIGHT", "0.9")
     found = TransitionRules.from_settings(load_settings(), pitch_range=10.0, key_lock=None)
     assert found == TransitionRules(tempo=0.9, policy="extended", pitch_range=10.0, key_lock=False)
+
+
+def test_tempi_beyond_the_range_are_said_to_be_further_apart_than_it() -> None:
+    def said(first: float, second: float) -> str:
+        return transition(MixTrack(1, bpm=first), MixTrack(2, bpm=second)).parts["tempo"].detail
+
+    assert said(120.0, 113.0) == "120.0 to 113.0 BPM, 6.2% apart: beyond the 6% range"
+    # A faster second track would be slowed down by less, but the range is the same both ways.
+    assert said(113.0, 120.0) == "113.0 to 120.0 BPM, 6.2% apart: beyond the 6% range"
+    assert said(106.03, 100.0) == "106.0 to 100.0 BPM, just over 6% apart: beyond the 6% range"
+
+
+def test_a_whole_tone_up_is_an_energy_boost_only_where_it_is_advised() -> None:
+    first, second = (MixTrack(1, bpm=120, bpm_confidence=1, camelot=key, key_confidence=1, energy=0.5) for key in ("7A", "9A"))
+    extended = TransitionRules(policy="extended")
+    boost = transition(first, second, extended)
+    assert boost.label == "creative"
+    assert "7A to 9A, a whole tone up (energy boost);" in boost.reason
+    avoided = transition(first, replace(second, bpm=100.0), extended)
+    assert avoided.label == "avoid"
+    for other in (avoided, transition(first, second), transition(first, replace(second, bpm=100.0))):
+        assert "a whole tone up;" in other.reason
