@@ -1,8 +1,10 @@
 """`map4 export`: tracks as files for other programs."""
 
+import contextlib
 import signal
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ _HELP = """Export the tracks that a query finds; without one, all that are there
 
 \b
   map4 export --format csv
+  map4 export --format jsonl --output - 'genre:house' | jq .title
   map4 export --format parquet 'genre:house bpm:120..128' --output house.parquet
   map4 export --format rekordbox --path-map /music=/Users/me/Music
 """
@@ -48,7 +51,9 @@ def deck_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.command(help=_HELP)
 @click.argument("words", nargs=-1)
 @click.option("--format", "kind", metavar="NAME", help="What to write (--list names them). Default: by the ending of --output.")
-@click.option("--output", type=click.Path(path_type=Path), help="The file. Default: library.* in MAP4_HOME/exports.")
+@click.option(
+    "--output", type=click.Path(path_type=Path), help="The file; -: standard output. Default: library.* in MAP4_HOME/exports."
+)
 @click.option("--fields", help="Only these fields, with commas between (csv, json, jsonl, parquet).")
 @deck_options
 @click.option("--list", "only_list", is_flag=True, help="List formats and fields, and stop.")
@@ -73,6 +78,7 @@ def export(
     from map4_pipeline.cli.console import folder_text, make_console
     from map4_pipeline.reports.fields import FIELDS, chosen_fields, json_schema
     from map4_pipeline.reports.interchange.places import PathMap
+    from map4_pipeline.reports.text import tracks as tracks_text
     from map4_pipeline.settings import settings
     from map4_pipeline.store.database import open_database
     from map4_pipeline.store.exports import KINDS, ExportRequest, misfit, run_export
@@ -90,6 +96,7 @@ def export(
             click.echo(f"  {field.name:<18} {field.meaning}")
         return
     kind = kind or format_by_ending(output)
+    poured = check_output(output, kind, as_json)
     if kind not in KINDS:
         raise click.UsageError(f"There is no format {kind!r}. Formats: {', '.join(KINDS)}.")
     request = ExportRequest(kind, " ".join(words), path_map=path_map, notation=notation, new=new, measured=measured)
@@ -104,9 +111,17 @@ def export(
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     configured = settings()
-    target = (output or configured.home / "exports" / f"library{KINDS[kind].ending}").expanduser()
-    if target.is_dir():
-        target = target / f"library{KINDS[kind].ending}"
+    name = f"library{KINDS[kind].ending}"
+    target = (output or configured.home / "exports" / name).expanduser()
+    if target.is_dir() and not poured:
+        target = target / name
+    amount = 0
+
+    def progress(done: int, total: int) -> None:
+        nonlocal amount
+        amount = total
+        status.update(f"Exporting: {done:,} of {total:,} tracks")
+
     # Ended by another program is as good as Ctrl-C: no half file stays.
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     engine = open_database(configured)
@@ -116,10 +131,8 @@ def export(
         if playlist is not None:
             with engine.connect() as conn:
                 request = replace(request, playlist=find_playlist(conn, playlist).id)
-        with console.status("Exporting ...") as status:
-            written = run_export(
-                engine, request, target, progress=lambda done, total: status.update(f"Exporting: {done:,} of {total:,} tracks")
-            )
+        with poured_out(name) if poured else contextlib.nullcontext(target) as place, console.status("Exporting ...") as status:
+            written = run_export(engine, request, place, progress=progress)
     except QueryError as error:
         click.echo(str(error), err=True)
         sys.exit(2)
@@ -127,10 +140,35 @@ def export(
         engine.dispose()
         signal.signal(signal.SIGTERM, before)
     if as_json:
-        facts = {"format": written.format, "path": folder_text(written.path), "size_bytes": written.size_bytes}
+        facts = {"format": written.format, "path": folder_text(written.path), "tracks": amount, "size_bytes": written.size_bytes}
         lines.write_json(facts | {"duration_ms": written.duration_ms})
         return
-    make_console().print(folder_text(written.path), soft_wrap=True)
+    if not poured:
+        make_console().print(folder_text(written.path), soft_wrap=True)
+    # Not to standard output, which holds what a script reads: the path, or the tracks.
+    click.echo(tracks_text(amount), err=True)
+
+
+def check_output(output: Path | None, kind: str, as_json: bool) -> bool:
+    """Return whether `-` was given: the tracks go to standard output."""
+    if output != Path("-"):
+        return False
+    if as_json:
+        raise click.UsageError("--json tells about a file; with --output - there is none.")
+    if kind in ("parquet", "xlsx", "pdf") and sys.stdout.isatty():
+        raise click.UsageError(f"A terminal cannot show {kind}. Name a file: --output library.{kind}, or hand it on with | or >.")
+    return True
+
+
+@contextlib.contextmanager
+def poured_out(name: str) -> Iterator[Path]:
+    """Give a place for a file, and write the file to standard output once it is whole."""
+    from map4_pipeline.cli import lines
+
+    with tempfile.TemporaryDirectory(prefix="map4-export-") as folder:
+        place = Path(folder) / name
+        yield place
+        lines.pour(place)
 
 
 def _option(name: str) -> str:

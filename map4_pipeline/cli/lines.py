@@ -1,21 +1,33 @@
 """Output that programs read: JSON, one object a line, and CSV. Always UTF-8, whatever the terminal is set to."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from map4_pipeline.cli.console import silence
 from map4_pipeline.reports.lines import csv_header, csv_record, to_json
 
-__all__ = ["CsvLines", "to_json", "write", "write_json"]
+__all__ = ["CsvLines", "pour", "to_json", "write", "write_json"]
 
 
 def write(text: str, *, flush: bool = False) -> None:
     """Write text to standard output as UTF-8."""
+    _write_bytes([text.encode("utf-8", "replace")], flush)
+
+
+def pour(path: Path) -> None:
+    """Write a file to standard output as it is."""
+    with path.open("rb") as file:
+        _write_bytes(iter(lambda: file.read(1 << 20), b""), flush=True)
+
+
+def _write_bytes(pieces: Iterable[bytes], flush: bool) -> None:
     stream = sys.stdout
     try:
         stream.flush()
-        stream.buffer.write(text.encode("utf-8", "replace"))
+        for piece in pieces:
+            stream.buffer.write(piece)
         if flush:
             stream.buffer.flush()
     except BrokenPipeError:

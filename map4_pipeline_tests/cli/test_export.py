@@ -14,9 +14,21 @@ def test_the_ending_says_what_to_write(seeded: Seeded, invoke: Invoke, tmp_path:
     outcome = invoke("export", "--output", str(tmp_path / "a.jsonl"), "--fields", "file_name,bpm", "sort:bpm", "--json")
     assert outcome.exit_code == 0, outcome.stderr
     facts = json.loads(outcome.stdout)
-    assert (facts["format"], facts["size_bytes"]) == ("jsonl", (tmp_path / "a.jsonl").stat().st_size)
+    assert (facts["format"], facts["tracks"], facts["size_bytes"]) == ("jsonl", 3, (tmp_path / "a.jsonl").stat().st_size)
     found = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
     assert [track["bpm"] for track in found] == [128.04, 128.04, None]
+
+
+def test_tracks_go_to_standard_output(seeded: Seeded, invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    outcome = invoke("export", "--format", "jsonl", "--output", "-", "--fields", "bpm", "sort:bpm")
+    assert [json.loads(line)["bpm"] for line in outcome.stdout.splitlines()] == [128.04, 128.04, None]
+    assert outcome.stderr == "3 tracks\n"
+    assert not (tmp_path / "-").exists()
+    refused = invoke("export", "--format", "csv", "--output", "-", "--json")
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    to_file = invoke("export", "--output", "a.csv", "bpm:128")
+    assert (to_file.stdout, to_file.exit_code) == ("a.csv\n", 0), to_file.stderr
 
 
 #: The program, told to end in the middle of an export; what is in its folder then is printed.

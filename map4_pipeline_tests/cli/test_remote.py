@@ -93,6 +93,8 @@ def test_a_user_logs_in_and_uses_the_library_from_afar(
 
     target = tmp_path / "out.csv"
     assert "2 tracks" in invoke("export", "bpm:121..122", "--output", str(target)).stdout
+    poured = invoke("export", "bpm:121..122", "--format", "csv", "--output", "-")
+    assert (poured.stdout.encode(), poured.stderr) == (target.read_bytes(), "2 tracks\n")
     assert len(target.read_text(encoding="utf-8-sig").splitlines()) == 3
     assert [path.name for path in target.parent.glob("*.part")] == []
     job = invoke("queue", "add", str(ids["Beta"])).stdout.split()[0]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from map4_pipeline.cli.export import deck_options, format_by_ending
+from map4_pipeline.cli.export import check_output, deck_options, format_by_ending, poured_out
 from map4_pipeline.cli.remote.connection import asking
 from map4_pipeline.cli.remote.finding import playlist_number
 
@@ -24,7 +24,9 @@ _LOOK_SECONDS = 0.5
     "--format", "kind", metavar="NAME", help="csv, json, parquet, xlsx, pdf, ... Default: by the ending of --output, or csv."
 )
 @click.option(
-    "--output", type=click.Path(path_type=Path, dir_okay=False), help="The file. Default: as the server names it, here."
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The file; -: standard output. Default: as the server names it, here.",
 )
 @click.option("--fields", help="Only these fields, with commas between (csv, json, jsonl, parquet).")
 @deck_options
@@ -45,8 +47,10 @@ def export(
 ) -> None:
     """Let the server export the tracks that a query finds, and download the file."""
     from map4_pipeline.cli import lines
+    from map4_pipeline.reports.text import tracks as tracks_text
 
     kind = kind or ("csv" if output is None else format_by_ending(output))
+    poured = check_output(output, kind, as_json)
     with asking(ctx) as client:
         job = client.create_export(
             kind,
@@ -69,13 +73,18 @@ def export(
             raise
         if job["status"] != "completed":
             raise click.UsageError(f"The export {job['status']}: {job['error'] or 'no reason was given'}")
+        if poured:
+            with poured_out(f"export.{kind}") as place:
+                _download(client, job["id"], place)
+            click.echo(tracks_text(job["done"]), err=True)
+            return
         target = _download(client, job["id"], output)
     if as_json:
         lines.write_json(
             {"path": str(target), "format": job["format"], "tracks": job["done"], "size_bytes": target.stat().st_size}
         )
     else:
-        click.echo(f"{target}: {job['done']:,} tracks, {target.stat().st_size:,} bytes")
+        click.echo(f"{target}: {tracks_text(job['done'])}, {target.stat().st_size:,} bytes")
 
 
 def _download(client: "Client", job_id: str, output: Path | None) -> Path:
