@@ -161,6 +161,7 @@ def test_a_set_is_built_and_put_in_another_order_by_keys_and_by_mouse(page: "Pag
     page.locator(".error").filter(has_text="No set keeps all wishes").wait_for()
     page.get_by_label("Tracks", exact=True).fill("3")
     page.get_by_label("Name").fill("Friday")
+    page.get_by_label("Begins with").fill("alpha")
     page.get_by_label("Energy").select_option("rise")
     page.get_by_role("button", name="Build").click()
     page.get_by_role("heading", name="Friday").wait_for()

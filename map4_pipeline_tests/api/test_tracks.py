@@ -218,6 +218,16 @@ def test_a_set_is_built_or_the_wish_that_cannot_be_kept_is_named(log_in: LogIn, 
     wishes = {"tracks": 3, "start": shelf["Alpha"]}
     made = anna.post("/api/playlists/build", json={"wishes": wishes, "name": "Built"}).json()
     assert (made["kind"], made["tracks"], made["entries"][0]["track"]["title"]) == ("set", 3, "Alpha")
+    by_name = anna.post(
+        "/api/playlists/build", json={"wishes": {"tracks": 3, "start": "alpha", "end": str(shelf["Beta"])}}
+    ).json()
+    assert [by_name["entries"][place]["track"]["title"] for place in (0, 2)] == ["Alpha", "Beta"]
+    several = anna.post("/api/playlists/build", json={"wishes": {"tracks": 3, "start": "bpm:1.."}})
+    assert (several.status_code, f": {shelf['Alpha']}" in several.json()["detail"]) == (400, True)
+    assert (
+        "No track is found by 'nowhere'"
+        in anna.post("/api/playlists/build", json={"wishes": {"end": "nowhere"}}).json()["detail"]
+    )
     answer = anna.post("/api/playlists/build", json={"wishes": {"tracks": 30}})
     assert answer.status_code == 409
     assert answer.json()["conflicts"][0]["said"]

@@ -27,6 +27,8 @@ PlaylistId = Annotated[int, Field(ge=0, lt=2**31)]
 Name = Annotated[str, Field(min_length=1, max_length=300, examples=["Friday"])]
 #: Candidates of a set that is built while somebody waits.
 MOST_CANDIDATES = 2000
+#: Tracks that are listed where a search for the first or the last one finds several.
+_SHOWN = 5
 
 
 class PlaylistInfo(BaseModel):
@@ -83,7 +85,7 @@ class PlaylistChange(Strict):
 
 
 class SetWishes(Strict):
-    """What a set has to be; see the documentation of sets."""
+    """What a set has to be; see the documentation of sets. `start` and `end` are ids, or searches that find one track."""
 
     name: Name | None = None
     query: str = Field(default="", max_length=2000, examples=["genre:house bpm:120..128"])
@@ -131,8 +133,8 @@ def build_playlist(request: Request, principal: PlaylistMaker, body: SetWishes) 
     rules = rules_of(context.settings, policy=body.policy)
     query = within(read_query(body.query), principal.library_ids)
     try:
-        wishes = wishes_from_dict(body.wishes)
         with context.reading() as conn:
+            wishes = wishes_from_dict(_numbered(conn, principal, body.wishes))
             _visible(conn, principal, [*wishes.required, *wishes.excluded])
             found = candidates(conn, query, wishes.required, MOST_CANDIDATES, body.seed)
         # No connection is held while the set is built.
@@ -233,6 +235,34 @@ def _visible(conn: Connection, principal: Principal, ids: list[int]) -> None:
     for track_id in ids:
         if track_id not in seen:
             raise Problem(409, "conflict", f"There is no track {track_id}.")
+
+
+def _numbered(conn: Connection, principal: Principal, wishes: dict[str, Any]) -> dict[str, Any]:
+    """Return wishes with the id of a start or an end that is named by a search, as people do."""
+    from map4_pipeline.store.query import within
+    from map4_pipeline.store.reads import read_query
+    from map4_pipeline.store.search import search
+
+    found = dict(wishes)
+    for name in ("start", "end"):
+        said = found.get(name)
+        if not isinstance(said, str):
+            continue
+        if said.strip().isdecimal() and len(said) < 18:
+            found[name] = int(said)
+            continue
+        rows = search(conn, within(read_query(said[:2000]), principal.library_ids), _SHOWN + 1).rows
+        if len(rows) == 1:
+            found[name] = rows[0]["id"]
+            continue
+        if not rows:
+            raise Problem(400, "invalid-wish", f"No track is found by {said!r}, with which the set is to {name}.")
+        shown = "; ".join(
+            f"{row['title'] or row['file_name']} ({row['artist'] or 'unknown'}): {row['id']}" for row in rows[:_SHOWN]
+        )
+        more = ", and more" if len(rows) > _SHOWN else ""
+        raise Problem(400, "invalid-wish", f"{said!r} finds several tracks. Say more, or give a track's number: {shown}{more}.")
+    return found
 
 
 def _score(context: Context, conn: Connection) -> store.Scoring:
