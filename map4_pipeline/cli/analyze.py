@@ -1,6 +1,7 @@
 """`map4 analyze`: files in, a line a file out; no database, and nothing is written but what `--frames` asks for."""
 
 import os
+import signal
 import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -22,6 +23,7 @@ _Made = TypeVar("_Made")
 
 #: Results wait in memory for the one before them, so that they come in order; so many per worker at most.
 _AHEAD = 32
+_ENDING = (signal.SIGINT, signal.SIGTERM)
 
 
 @click.command()
@@ -139,7 +141,12 @@ def _alone(candidate: Candidate, configured: "Settings") -> Record:
     context = multiprocessing.get_context("fork")
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_child, args=(path, configured.worker_memory_mb, sender), daemon=True)
-    process.start()
+    # A signal to the whole group must not find our handlers in the child, which would print a traceback.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    try:
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     sender.close()
     try:
         if not receiver.poll(configured.file_timeout_seconds):
@@ -161,7 +168,10 @@ def _child(path: bytes, memory_mb: int, sender: Any) -> None:
     from map4_pipeline.cli.records import analyse_path
     from map4_pipeline.ingest.worker import prepare_worker, warm_up
 
-    # First, since a compiler that runs out of memory ends the process.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
+    # Before the limits, since a compiler that runs out of memory ends the process.
     warm_up()
     prepare_worker(memory_mb, 0)
     sender.send(analyse_path(path))

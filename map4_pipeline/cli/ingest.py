@@ -1,7 +1,6 @@
 """`map4 ingest`: folders of music to a library, with live progress, the ledger and what to do next."""
 
 import os
-import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,8 +47,6 @@ def ingest(
     for folder in folders:
         if folder.exists() and not folder.is_dir():
             raise click.UsageError(f"{os.fsencode(folder).decode('utf-8', 'backslashreplace')} is not a folder.")
-    # A service manager's SIGTERM is as good as Ctrl-C: what is done is kept, workers end.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     configured = settings()
     load_engine(configured.engine)
     console = make_console(stderr=as_json)

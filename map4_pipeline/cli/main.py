@@ -3,8 +3,10 @@
 Exit codes: 0 all well, 1 some files failed, 2 wrong use, 3 the infrastructure failed or a guard stopped the run.
 """
 
+import contextlib
 import importlib
 import os
+import signal
 import sys
 
 import click
@@ -133,6 +135,11 @@ def main() -> None:
 
 def run() -> None:
     """Run the program; whatever goes wrong ends it with a sentence and an exit code, not with a traceback."""
+    # A service manager's SIGTERM is as good as Ctrl-C from the first moment on: what is done is kept, workers end.
+    with contextlib.suppress(ValueError):  # signals are the main thread's
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if sys.stdin is None:  # closed (`<&-`): a question is then answered as one without a terminal is
+        sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115 (as long as the program)
     garbage.begin()
     try:
         main(prog_name="map4", standalone_mode=False)
@@ -142,10 +149,10 @@ def run() -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(2)
-    except (click.Abort, KeyboardInterrupt):
-        more = " What was analysed is kept; the same command goes on from there." if sys.argv[1:2] == ["ingest"] else ""
-        click.echo(f"\nInterrupted.{more}", err=True)
-        sys.exit(3)
+    except click.Abort as error:
+        sys.exit(_without_an_answer(error))
+    except KeyboardInterrupt:
+        sys.exit(_interrupted())
     except BrokenPipeError:  # `map4 tracks | head`
         from map4_pipeline.cli.console import silence
 
@@ -155,6 +162,24 @@ def run() -> None:
         from map4_pipeline.cli.failures import report_failure
 
         sys.exit(report_failure(error))
+
+
+def _interrupted() -> int:
+    more = " What was analysed is kept; the same command goes on from there." if sys.argv[1:2] == ["ingest"] else ""
+    click.echo(f"\nInterrupted.{more}", err=True)
+    return 3
+
+
+def _without_an_answer(error: click.Abort) -> int:
+    """Tell why Click gave up: Ctrl-C, the answer no, or a question that nobody is there to answer."""
+    if error.__context__ is None:
+        click.echo("Nothing was changed.", err=True)
+        return 3
+    if error.__cause__ is not None or isinstance(error.__context__, KeyboardInterrupt):
+        return _interrupted()
+    instead = "give --name and --password" if "login" in sys.argv else "add --yes"
+    click.echo(f"\nmap4: This needs an answer, and without a terminal nobody gives it. Nothing was changed: {instead}.", err=True)
+    return 2
 
 
 if __name__ == "__main__":

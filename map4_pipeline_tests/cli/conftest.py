@@ -1,6 +1,7 @@
 """The program as its users have it: a process of its own, or Click's runner where no process is needed."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -69,12 +70,15 @@ def invoke(monkeypatch: pytest.MonkeyPatch) -> Invoke:
         # This process is not the program's: its garbage is looked for as ever.
         monkeypatch.setattr(garbage, "begin", lambda: None)
         settings_module.settings.cache_clear()
+        terminated = signal.getsignal(signal.SIGTERM)
         code: Any = 0
         with CliRunner().isolation() as streams:
             try:
                 run()
             except SystemExit as leave:
                 code = leave.code
+            finally:
+                signal.signal(signal.SIGTERM, terminated)
             sys.stdout.flush()
             sys.stderr.flush()
             out, err = (stream.getvalue().decode() for stream in streams[:2])

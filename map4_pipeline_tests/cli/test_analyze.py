@@ -182,6 +182,23 @@ def test_frames_go_into_a_folder_a_pair_of_files_for_each(map4: Map4, sound: Pat
     assert map4("analyze", str(sound), "--frames", str(sound)).returncode == 2
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="not applicable: processes and signals as on Linux")
+def test_one_that_is_told_to_end_says_so_and_leaves_nothing_behind(sound: Path, tmp_path: Path) -> None:
+    for number in range(200):
+        (tmp_path / f"{number:03}.wav").symlink_to(sound)
+    program = "from map4_pipeline.cli.main import run; run()"
+    files = sorted(map(str, tmp_path.iterdir()))
+    command = [sys.executable, "-c", program, "analyze", "--json", *files]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8", start_new_session=True
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        os.killpg(process.pid, signal.SIGTERM)  # as `timeout` and service managers do: its workers hear it too
+        _, said = process.communicate(timeout=120)
+    assert (process.returncode, said.strip()) == (3, "Interrupted.")
+
+
 def test_frames_that_cannot_be_written_end_it(map4: Map4, sound: Path, tmp_path: Path) -> None:
     for _ in range(2):  # also under the name that is left when the first is taken
         (tmp_path / f"{FrameNames(tmp_path).stem(os.fsencode(sound)).name}.parquet").mkdir()

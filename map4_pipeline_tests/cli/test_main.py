@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 from sqlalchemy.exc import OperationalError
 
@@ -15,7 +16,7 @@ from map4_pipeline.cli import failures
 from map4_pipeline.cli.main import COMMANDS
 from map4_pipeline.store.errors import InfrastructureError, StoreError
 
-from .conftest import Invoke, Map4
+from .conftest import Invoke, Map4, Seeded
 
 UNREACHABLE = "postgresql://me:s3cret@127.0.0.1:1/none"
 
@@ -47,6 +48,32 @@ def test_wrong_use_is_exit_code_2_with_a_hint(map4: Map4, invoke: Invoke) -> Non
     assert "Did you mean status?" in done.stderr
     assert invoke("tracks", "--failed", "--missing").exit_code == 2
     assert invoke("analyze").exit_code == 2
+
+
+@pytest.mark.skipif(os.name == "nt", reason="not applicable: nothing asks a program to end there")
+def test_a_command_is_told_to_end_before_it_has_begun() -> None:
+    code = (
+        "import os, signal; from map4_pipeline.cli import main\n"
+        "main.main = lambda **_: os.kill(os.getpid(), signal.SIGTERM)\n"
+        "main.run()"
+    )
+    done = subprocess.run([sys.executable, "-c", code, "ingest"], capture_output=True, text=True, check=False, timeout=120)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr == "\nInterrupted. What was analysed is kept; the same command goes on from there.\n"
+
+
+def test_a_question_without_a_terminal_says_what_to_add(invoke: Invoke, seeded: Seeded, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = invoke("library", "remove", seeded.library.slug)
+    assert told.exit_code == 2
+    assert "without a terminal nobody gives it. Nothing was changed: add --yes." in told.stderr
+    assert "Interrupted" not in told.stderr
+
+    def answer_no(*_: object, **__: object) -> None:
+        raise click.Abort
+
+    monkeypatch.setattr(click, "confirm", answer_no)
+    told = invoke("library", "remove", seeded.library.slug)
+    assert (told.exit_code, told.stderr) == (3, "Nothing was changed.\n")
 
 
 def test_a_wrong_setting_is_named(map4: Map4) -> None:
