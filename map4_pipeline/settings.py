@@ -393,6 +393,21 @@ class SealedSettings(PydanticBaseSettingsSource):
         return {_validated_name(fields[name]): value for name, value in kept.items() if name in fields}
 
 
+#: What a value has to be, by Pydantic's kind of mistake; these values are no secrets.
+_WANTED = {
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_parsing": "a number",
+    "decimal_parsing": "a number",
+    "bool_parsing": "true or false",
+    "greater_than": "more than {gt}",
+    "greater_than_equal": "{ge} or more",
+    "less_than": "less than {lt}",
+    "less_than_equal": "{le} or less",
+    "literal_error": "{expected}",
+}
+
+
 def load_settings(**overrides: Any) -> Settings:
     """Read the settings from the environment.
 
@@ -406,8 +421,12 @@ def load_settings(**overrides: Any) -> Settings:
     except ValidationError as error:
         lines = []
         for problem in error.errors():
-            name = str(problem["loc"][0]) if problem["loc"] else "settings"
-            lines.append(f"{environment_name(name)}: {problem['msg']}")
+            name = environment_name(str(problem["loc"][0]) if problem["loc"] else "settings")
+            wanted = _WANTED.get(problem["type"])
+            if wanted is None:
+                lines.append(f"{name}: {problem['msg'].removeprefix('Value error, ')}")
+            else:
+                lines.append(f"{name} has to be {wanted.format_map(problem.get('ctx', {}))}, not '{problem['input']}'")
         raise SettingsError("; ".join(lines)) from None
 
 

@@ -91,7 +91,7 @@ def annotate(
     except QueryError as error:
         click.echo(str(error), err=True)
         sys.exit(2)
-    chain = configured_providers(configured, providers)
+    chain = configured_providers(configured, providers, only_estimate=dry_run)
     limits = None if dry_run else budget_of(configured)
     engine = open_database(configured)
     try:
@@ -111,10 +111,12 @@ def _estimate(engine: Any, configured: Any, chain: Any, selection: Any, as_json:
     from map4_pipeline.cli import lines
     from map4_pipeline.cli.console import make_console
     from map4_pipeline.ingest.annotating import estimate
+    from map4_pipeline.ingest.annotation_setup import WHAT_TO_SET
 
     count, estimates = estimate(engine, configured, chain, selection)
+    keyless = [one.name for one in chain if not one.has_key]
     if as_json:
-        facts = [_estimate_json(one) for one in estimates]
+        facts = [_estimate_json(one) | {"has_key": one.provider not in keyless} for one in estimates]
         budget = configured.ai_budget_usd_per_day
         lines.write_json(
             {
@@ -147,6 +149,8 @@ def _estimate(engine: Any, configured: Any, chain: Any, selection: Any, as_json:
         "check them at the provider.",
         soft_wrap=True,
     )
+    if keyless:
+        console.print(f"No key is set for {', '.join(keyless)}. {WHAT_TO_SET}", style="yellow", soft_wrap=True)
 
 
 def _estimate_json(one: "Estimate") -> dict[str, Any]:

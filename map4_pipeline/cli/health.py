@@ -58,8 +58,7 @@ def run_checks() -> Iterator[Check]:
             "settings", "fail", str(error), "Correct or unset these variables (table in the README). The other checks need them."
         )
         return
-    yield Check("settings", "ok", "every setting can be used")
-    yield from _guarded("settings", lambda: _unknown_settings(configured))
+    yield from _guarded("settings", lambda: _settings(configured))
     yield from _guarded("home", lambda: _home(configured))
     yield from _guarded("workers", lambda: [_workers(configured)])
     yield from _guarded("engine", lambda: [_engine(configured)])
@@ -102,6 +101,11 @@ def _wheels() -> Iterator[Check]:
         yield Check("packages", "fail", f"cannot be imported: {'; '.join(broken)}", "Set the environment up again: make setup")
     else:
         yield Check("packages", "ok", f"{len(_WHEELS)} packages with compiled parts can be imported")
+
+
+def _settings(configured: "Settings") -> Iterator[Check]:
+    unknown = list(_unknown_settings(configured))
+    yield from unknown or [Check("settings", "ok", "every setting can be used")]
 
 
 def _unknown_settings(configured: "Settings") -> Iterator[Check]:

@@ -1,7 +1,7 @@
 """From settings to a chain of providers with prices and limits; and what to set when there is none."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -34,6 +34,7 @@ class Configured:
     known: Model
     base_url: str | None
     local: bool
+    has_key: bool = True
 
     @property
     def asked(self) -> Asked:
@@ -41,13 +42,15 @@ class Configured:
         return Asked(self.name, self.model, PROMPT_VERSION)
 
 
-def configured_providers(settings: Settings, names: Sequence[str] = ()) -> list[Configured]:
+def configured_providers(settings: Settings, names: Sequence[str] = (), *, only_estimate: bool = False) -> list[Configured]:
     """Return who can be asked, in order.
 
     Parameters
     ----------
     names
         Providers to ask in the settings' place.
+    only_estimate
+        Nobody will be asked: those without a key are given too where they were named, and all where there is no key at all.
 
     Raises
     ------
@@ -60,14 +63,14 @@ def configured_providers(settings: Settings, names: Sequence[str] = ()) -> list[
         raise NotConfiguredError(f"There is no provider {unknown[0]!r}. There are: {', '.join(PROVIDERS)}.")
     able = [name for name in PROVIDERS if _has_access(settings, name)]
     missing = [name for name in wanted if name not in able]
-    if missing:
+    if missing and not only_estimate:
         raise NotConfiguredError(f"No key for {missing[0]}: set {KEY_VARIABLES[missing[0]]} in the environment.")
-    chosen = list(dict.fromkeys(wanted)) or able
+    chosen = list(dict.fromkeys(wanted)) or able or (list(PROVIDERS) if only_estimate else [])
     if not chosen:
         raise NotConfiguredError(f"No provider is configured. {WHAT_TO_SET}")
     try:
         prices = parse_prices(settings.ai_prices)
-        return [_configured(settings, name, prices) for name in chosen]
+        return [replace(_configured(settings, name, prices), has_key=name in able) for name in chosen]
     except PriceError as error:
         raise NotConfiguredError(str(error)) from None
 

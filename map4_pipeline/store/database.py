@@ -188,9 +188,12 @@ def explain(error: Exception, url: URL | str) -> str:
     said = str(getattr(error, "orig", None) or error).strip()
     detail = re.sub(r"\s+", " ", said)
     advice = next((advice for sign, advice in _ADVICE if re.search(sign, said)), "")
+    if advice == _UNREACHABLE and re.search("host=(/|%2F)", address):  # a socket, such as the embedded server's
+        advice = "Is the server running? `map4 db status` shows it."
     return f"The database {address} cannot be used: {detail.rstrip('.')}.{' ' + advice if advice else ''}"
 
 
+_UNREACHABLE = "Is the server running there? Check host and port in DATABASE_URL."
 _ADVICE = (
     (
         r"certificate verify failed|server certificate for|root certificate file",
@@ -202,7 +205,7 @@ _ADVICE = (
     (r"database .* does not exist", "Create it (CREATE DATABASE), or name another one in DATABASE_URL."),
     (r"No space left|could not extend file|disk full", "Make room on the disk that holds the database."),
     (r"too many clients|remaining connection slots", "Raise max_connections of the server, or run fewer processes."),
-    (r"Connection refused|No such file|timeout expired|server closed", "Is the server running? `map4 db status` shows it."),
+    (r"Connection refused|No such file|timeout expired|server closed", _UNREACHABLE),
 )
 
 

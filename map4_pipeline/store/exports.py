@@ -20,7 +20,7 @@ from map4_pipeline.reports.interchange.deck import DeckPlaylist
 from map4_pipeline.reports.model import LibrarySnapshot, ReportFile
 from map4_pipeline.store.deck_lists import imported_playlists, own_playlists, with_own
 from map4_pipeline.store.decks import Deck, adopt_tracks, count_beyond, deck_tracks
-from map4_pipeline.store.errors import InfrastructureError, StoreError
+from map4_pipeline.store.errors import InfrastructureError, StoreError, what_to_do
 from map4_pipeline.store.listing import NAMES
 from map4_pipeline.store.playlists import find_by_id
 from map4_pipeline.store.query import Query, parse_query, within
@@ -415,7 +415,7 @@ def run_export(
             written = KINDS[request.kind].write(export, target)
     except OSError as error:
         raise InfrastructureError(
-            f"The export cannot be written to {target}: {error.strerror or error}. Free some space or choose another place."
+            f"The export cannot be written to {target}: {error.strerror or error}. {what_to_do(error)}"
         ) from error
     with engine.begin() as conn:
         note_export(conn, written, count, request.user)

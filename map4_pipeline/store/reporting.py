@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from map4_pipeline.library.keys import escape_path
 from map4_pipeline.reports.model import LibrarySnapshot, ReportFile
-from map4_pipeline.store.errors import InfrastructureError
+from map4_pipeline.store.errors import InfrastructureError, what_to_do
 from map4_pipeline.store.schema import controls, directories, export_history
 from map4_pipeline.store.snapshot import library_snapshot
 
@@ -38,7 +38,7 @@ def write_library_reports(engine: Engine, folder: Path, formats: Sequence[str] =
             tracks = snapshot.statistics.tracks
     except OSError as error:
         raise InfrastructureError(
-            f"The report cannot be written to {folder}: {error.strerror}. Free some space or choose another folder."
+            f"The report cannot be written to {folder}: {error.strerror or error}. {what_to_do(error)}"
         ) from error
     with engine.begin() as conn:
         rows = [

@@ -14,7 +14,7 @@ from map4_pipeline.reports.model import ReportFile
 from map4_pipeline.reports.sheets import Match, PlaylistSheet, Step, TrackSheet
 from map4_pipeline.store.cache import Cache
 from map4_pipeline.store.details import track_detail
-from map4_pipeline.store.errors import InfrastructureError, StoreError
+from map4_pipeline.store.errors import InfrastructureError, StoreError, what_to_do
 from map4_pipeline.store.playlists import Playlist, entries
 from map4_pipeline.store.schema import export_history, tracks
 from map4_pipeline.store.similar import mix_track, similar_tracks
@@ -112,7 +112,7 @@ def write_sheet(
         files = [_write(one, sheet, folder / f"{name}.{one}") for one in formats]
     except OSError as error:
         raise InfrastructureError(
-            f"The report cannot be written to {folder}: {error.strerror}. Free some space or choose another folder."
+            f"The report cannot be written to {folder}: {error.strerror or error}. {what_to_do(error)}"
         ) from error
     shown = 1 if isinstance(sheet, TrackSheet) else len(sheet.tracks)
     rows = [

@@ -448,6 +448,13 @@ def test_the_command_line_says_what_it_costs_before_and_after(
     from map4_pipeline.cli.annotate import annotate
 
     fill(engine, 12)
+    # What it would cost is known before anybody has a key.
+    keyless = CliRunner().invoke(annotate, ["--dry-run"])
+    assert keyless.exit_code == 0, keyless.output
+    assert "No key is set for openai, anthropic, gemini." in keyless.output
+    (one,) = json.loads(CliRunner().invoke(annotate, ["--dry-run", "--json", "--provider", "gemini"]).stdout)["providers"]
+    assert (one["provider"], one["has_key"], one["likely_usd"] > 0) == ("gemini", False, True)
+    assert isinstance(CliRunner().invoke(annotate, []).exception, NotConfiguredError)
     for name, value in {
         "OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": f"{wire.url}/v1", "MAP4_AI_PRICES": "gpt-6-luna=0.1/0.5",
         "MAP4_AI_TIMEOUT_SECONDS": "2",

@@ -14,7 +14,8 @@ from sqlalchemy.exc import OperationalError
 from map4_pipeline import settings as settings_module
 from map4_pipeline.cli import failures
 from map4_pipeline.cli.main import COMMANDS
-from map4_pipeline.store.errors import InfrastructureError, StoreError
+from map4_pipeline.store.database import explain
+from map4_pipeline.store.errors import InfrastructureError, StoreError, what_to_do
 
 from .conftest import Invoke, Map4, Seeded
 
@@ -79,8 +80,25 @@ def test_a_question_without_a_terminal_says_what_to_add(invoke: Invoke, seeded: 
 def test_a_wrong_setting_is_named(map4: Map4) -> None:
     done = map4("status", MAP4_WORKERS="many")
     assert done.returncode == 2
-    assert "MAP4_WORKERS" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert done.stderr == "map4: A setting cannot be used. MAP4_WORKERS has to be a whole number, not 'many'\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("MAP4_WORKERS", "0", "has to be 1 or more, not '0'"),
+        ("MAP4_GUARD_SHARE", "lots", "has to be a number, not 'lots'"),
+        ("MAP4_PASSWORD_LOGIN", "perhaps", "has to be true or false, not 'perhaps'"),
+        ("MAP4_MIX_POLICY", "loose", "has to be 'strict' or 'extended', not 'loose'"),
+    ],
+)
+def test_what_a_setting_has_to_be(
+    name: str, value: str, said: str, clean_environment: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(settings_module.SettingsError) as caught:
+        settings_module.load_settings()
+    assert str(caught.value) == f"{name} {said}"
 
 
 def test_a_database_that_does_not_answer_is_exit_code_3(map4: Map4, home: Path, clean_environment: None) -> None:
@@ -128,6 +146,14 @@ def test_failures_that_users_can_do_something_about(
     assert "s3cret" not in told[1]
 
 
+def test_what_cannot_be_written_or_reached_is_told_by_its_reason() -> None:
+    assert what_to_do(OSError(errno.ENOSPC, "No space left on device")) == "Free some space or choose another place."
+    assert what_to_do(PermissionError(errno.EACCES, "Permission denied")) == "Choose a place that this user may write to."
+    refused = OperationalError("SELECT 1", {}, Exception("Connection refused"))
+    assert explain(refused, UNREACHABLE).endswith("Is the server running there? Check host and port in DATABASE_URL.")
+    assert "`map4 db status` shows it" in explain(refused, "postgresql://me@/none?host=%2Frun%2Fmap4")
+
+
 def test_a_failure_is_recognised_however_it_is_wrapped() -> None:
     try:
         try:
@@ -172,4 +198,5 @@ def test_doctor_names_what_is_wrong(map4: Map4, home: Path, clean_environment: N
     assert ("decoders", "ok") in states
     assert ("engine", "ok") in states
     assert "s3cret" not in done.stdout
+    assert ("settings", "ok") not in states
     assert any("MAP4_WORKERS?" in (check["advice"] or "") for check in found["checks"])
