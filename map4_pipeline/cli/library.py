@@ -108,14 +108,18 @@ def remove(slug: str, yes: bool) -> None:
     from map4_pipeline.settings import settings
     from map4_pipeline.store.database import open_database
     from map4_pipeline.store.libraries import library_by_slug, library_size, remove_library
+    from map4_pipeline.store.scans import state_counts
     from map4_pipeline.store.statistics import refresh_statistics
 
     engine = open_database(settings())
     try:
         with engine.connect() as conn:
             found = library_by_slug(conn, slug)
-            tracks, places = library_size(conn, found)
-        what = f"the library '{slug}' ({found.root_text}) with {tracks:,} tracks and {places:,} places in playlists"
+            states, (_, places) = state_counts(conn, [found.id]), library_size(conn, found)
+        others = ", ".join(f"{states[name]:,} {name}" for name in ("failed", "missing", "pending") if states[name])
+        tracks = f"{states['ok']:,} tracks{f' (and {others})' if others else ''}"
+        listed = "1 place" if places == 1 else f"{places:,} places"
+        what = f"the library '{slug}' ({found.root_text}) with {tracks} and {listed} in playlists"
         if not yes:
             click.confirm(f"Forget {what}? No file is touched.", abort=True)
         with engine.begin() as conn:

@@ -164,7 +164,7 @@ def digest(snapshot: LibrarySnapshot, limits: Limits) -> Digest:
         if result.track_total < limits.tracks:
             result.tracks.append(row)
         result.track_total += 1
-        if row.status == "failed":
+        if row.status == "failed" or row.missing:
             continue
         certainty = least_certain(row)
         if certainty is not None and certainty < DOUBTFUL_BELOW:

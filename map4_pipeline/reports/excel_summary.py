@@ -102,9 +102,8 @@ def _left_side(
 
     s = snapshot.statistics
     head("Library", "", "")
-    line("Tracks", s.tracks, "")
-    line("Measured", s.measured, "")
-    line("Failed", s.failed, "")
+    line("Tracks", s.tracks, "files that are there and analysed")
+    line("Failed", s.failed, "files and folders that could not be read or analysed")
     line("Missing", s.missing, "known tracks whose file is gone")
     line("Playing time", text.playing_time(s.duration_seconds), "")
     line("Size", text.size(s.size_bytes), "")

@@ -166,7 +166,7 @@ def facts(snapshot: LibrarySnapshot, digest: Digest) -> list[Fact]:
         top_words = f"{text.CAMELOT_KEYS[top_key]}, {text.percent(s.keys[top_key], keyed)} of {text.count(keyed)}"
     per_track = _per(s.duration_seconds, s.measured)
     return [
-        Fact("Tracks", text.count(s.tracks), f"{text.count(s.measured)} measured, {text.count(s.failed)} failed"),
+        Fact("Tracks", text.count(s.tracks), f"analysed; {text.count(s.failed)} failed, {text.count(s.missing)} missing"),
         Fact(
             "Playing time",
             text.playing_time(s.duration_seconds),
@@ -220,7 +220,7 @@ def ledger_verdict(snapshot: LibrarySnapshot) -> tuple[bool, str]:
 def quality_rows(snapshot: LibrarySnapshot) -> list[tuple[str, int, str]]:
     """Return (finding, tracks, explanation) of everything worth a look: failed files, findings, extremes, doubts, conflicts."""
     s = snapshot.statistics
-    rows = [("Failed files", s.failed, _counted(s.error_kinds))]
+    rows = [("Failed", s.failed, _counted(s.error_kinds))]
     for finding in snapshot.quality[:20]:
         example = f"e.g. “{text.one_line(finding.message, 120)}”" if finding.message else ""
         rows.append((text.label(finding.code, text.FINDING_LABELS), finding.track_count, example))
@@ -252,8 +252,13 @@ def flagged_groups(snapshot: LibrarySnapshot, selection: Digest) -> list[tuple[s
 
 
 def _counted(reasons: Mapping[str, int]) -> str:
-    ranked = sorted(reasons.items(), key=lambda item: -item[1])[:3]
-    return ", ".join(f"{text.one_line(text.label(reason).lower(), 60)} ({text.count(tracks)})" for reason, tracks in ranked)
+    """Return the most frequent reasons and how many tracks have another one, so that the numbers add up."""
+    ranked = sorted(reasons.items(), key=lambda item: -item[1])
+    shown = len(ranked) if len(ranked) <= 4 else 3
+    words = [f"{text.one_line(text.label(reason).lower(), 60)} ({text.count(tracks)})" for reason, tracks in ranked[:shown]]
+    if rest := sum(tracks for _, tracks in ranked[shown:]):
+        words.append(f"others ({text.count(rest)})")
+    return ", ".join(words)
 
 
 def named(title: str, artist: str) -> str:

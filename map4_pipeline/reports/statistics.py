@@ -48,7 +48,8 @@ class LibraryStatistics:
     Attributes
     ----------
     tracks, measured, failed, missing : int
-        All rows; those whose status is not failed; those that are; those whose file is gone (they count in the others too).
+        Files that are there and analysed; the same; those that are there and failed, folders that cannot be opened among them;
+        those that were known and are gone. Each is counted in one of them, and what follows is of the first.
     duration_seconds : float
     size_bytes : int
     bpm : dict
@@ -282,8 +283,15 @@ class _Collector:
         self.overflow = Counter[str]()
 
     def add(self, row: "TrackRow") -> None:
+        if row.missing:
+            self.total["missing"] += 1
+            return
+        if row.status == "failed":
+            self.total["failed"] += 1
+            self.names["error_kinds"].add(row.error_kind or "unknown")
+            return
         self.total["tracks"] += 1
-        self.total["missing"] += row.missing
+        self.total["measured"] += 1
         self.total["size_bytes"] += row.size_bytes or 0
         if row.added_at is not None:
             added = row.added_at.astimezone(UTC) if row.added_at.tzinfo else row.added_at
@@ -292,11 +300,6 @@ class _Collector:
             self.names["genres"].add(row.genre.strip())
         if row.year is not None:
             self._count_histogram("years", int(row.year))
-        if row.status == "failed":
-            self.total["failed"] += 1
-            self.names["error_kinds"].add(row.error_kind or "unknown")
-            return
-        self.total["measured"] += 1
         self._add_technical(row)
         self._add_measured(row)
         for finding in row.findings:

@@ -175,7 +175,7 @@ def current_ledger(conn: Connection, library_ids: Collection[int] | None = None)
 
 
 def _libraries(conn: Connection, library_ids: Collection[int] | None) -> list[LibraryInfo]:
-    there = tracks.c.missing_since.is_(None) & tracks.c.hidden_at.is_(None)
+    there = (tracks.c.status == "ok") & tracks.c.missing_since.is_(None) & tracks.c.hidden_at.is_(None)
     query = (
         select(libraries.c.name, libraries.c.root_text, func.count(tracks.c.id).filter(there))
         .outerjoin(tracks, tracks.c.library_id == libraries.c.id)

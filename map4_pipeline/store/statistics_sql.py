@@ -13,8 +13,10 @@ from map4_pipeline.hamms import DIMENSIONS
 from map4_pipeline.reports.statistics import DOUBTFUL_BELOW, HALF_SHOWN_BPM, LOUD_ABOVE_LUFS, QUIET_BELOW_LUFS, hamms_summary
 from map4_pipeline.reports.tagcheck import TEMPO_TOLERANCE
 
-#: Rows that count: a library as it is shown. Failed ones are counted, but nothing of them is measured.
+#: Rows that count: a library as it is shown. `_THERE`: its tracks, which are there and analysed.
 _SHOWN = "hidden_at IS NULL AND status <> 'pending'"
+_THERE = f"{_SHOWN} AND status <> 'failed' AND missing_since IS NULL"
+_OK = f"SELECT *, status <> 'failed' AND missing_since IS NULL AS ok FROM tracks WHERE {_SHOWN}"
 _SPACES = r"E' \t\n\r\f\x0B\u0085\u00a0\u2028\u2029\u3000'"
 
 NUMBERS = ("bpm", "energy", "loudness_lufs", "true_peak_dbtp", "hamms_confidence", "key")
@@ -24,8 +26,9 @@ WHOLE = (
 )  # fmt: skip
 
 _TOTALS = f"""
-SELECT count(*) AS tracks, count(*) FILTER (WHERE ok) AS measured, count(*) FILTER (WHERE NOT ok) AS failed,
-    count(missing_since) AS missing, coalesce(sum(file_size), 0) AS size_bytes,
+SELECT count(*) FILTER (WHERE ok) AS tracks, count(*) FILTER (WHERE ok) AS measured,
+    count(*) FILTER (WHERE NOT ok AND missing_since IS NULL) AS failed, count(missing_since) AS missing,
+    coalesce(sum(file_size) FILTER (WHERE ok), 0) AS size_bytes,
     coalesce(sum(duration) FILTER (WHERE ok), 0) AS duration_seconds,
     avg(bpm) FILTER (WHERE ok) AS bpm_mean, avg(energy) FILTER (WHERE ok) AS energy_mean,
     avg(loudness_lufs) FILTER (WHERE ok) AS loudness_mean, avg(hamms_confidence) FILTER (WHERE ok) AS hamms_confidence_mean,
@@ -38,7 +41,7 @@ SELECT count(*) AS tracks, count(*) FILTER (WHERE ok) AS measured, count(*) FILT
     count(*) FILTER (WHERE ok AND loudness_lufs > {LOUD_ABOVE_LUFS}) AS loud,
     count(*) FILTER (WHERE ok AND loudness_lufs < {QUIET_BELOW_LUFS}) AS quiet,
     {", ".join(f"count(*) FILTER (WHERE ok AND {name} IS NULL) AS no_{name}" for name in NUMBERS)}
-FROM (SELECT *, status <> 'failed' AS ok FROM tracks WHERE {_SHOWN}) AS shown
+FROM ({_OK}) AS shown
 """
 
 
@@ -51,12 +54,15 @@ def _bin(column: str) -> str:
     return _held(f"floor({column} * 20 + 1e-9)", 0, 19) + " * 5"
 
 
-#: What is counted by: the name in the statistics (or a stage), the expression, whether failed files count as well.
+#: What is counted by: the name in the statistics (or a stage), the expression, whether other rows than tracks count as well.
 _GROUPS = {
-    "genres": (f"nullif(left(btrim(genre, {_SPACES}), 200), '')", True),
-    "years": ("year", True),
-    "additions": ("to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM')", True),
-    "error_kinds": ("CASE WHEN status = 'failed' THEN coalesce(nullif(error_kind, ''), 'unknown') END", True),
+    "genres": (f"nullif(left(btrim(genre, {_SPACES}), 200), '')", False),
+    "years": ("year", False),
+    "additions": ("to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM')", False),
+    "error_kinds": (
+        "CASE WHEN status = 'failed' AND missing_since IS NULL THEN coalesce(nullif(error_kind, ''), 'unknown') END",
+        True,
+    ),
     "codecs": ("nullif(left(codec, 200), '')", False),
     "sample_rates": ("nullif(sample_rate, 0)", False),
     "ai_providers": ("CASE WHEN ai_analysis <> '{}' THEN coalesce(nullif(ai_provider, ''), 'unknown') END", False),
@@ -86,9 +92,6 @@ def grouped(conn: Connection) -> dict[str, dict[Any, int]]:
     return _sets(conn, list(_GROUPS), f"SELECT {', '.join(columns)} FROM ({_OK}) AS shown")
 
 
-_OK = f"SELECT *, status <> 'failed' AS ok FROM tracks WHERE {_SHOWN}"
-
-
 def _sets(conn: Connection, names: Sequence[str], source: str) -> dict[str, dict[Any, int]]:
     """Return {name: {value: rows}} for the columns of a source, in one pass over it."""
     sets = ", ".join(f"({name})" for name in names)
@@ -108,7 +111,7 @@ def null_reasons(conn: Connection) -> dict[str, dict[str, int]]:
     """Return {field: {reason: tracks}}."""
     statement = (
         "SELECT name, left(reason, 200), count(*) FROM tracks, jsonb_each_text(null_reasons) AS reasons (name, reason) "
-        f"WHERE {_SHOWN} AND status <> 'failed' AND null_reasons <> '{{}}' AND reason IS NOT NULL GROUP BY 1, 2"
+        f"WHERE {_THERE} AND null_reasons <> '{{}}' AND reason IS NOT NULL GROUP BY 1, 2"
     )
     found: dict[str, dict[str, int]] = {}
     for name, reason, count in conn.exec_driver_sql(statement):
@@ -121,7 +124,7 @@ def findings(conn: Connection) -> tuple[dict[str, dict[str, Any]], int]:
     statement = (
         "SELECT left(coalesce(nullif(finding ->> 'code', ''), 'other'), 200), count(*), min(left(finding ->> 'message', 500)) "
         "FROM tracks, jsonb_array_elements(findings) AS finding "
-        f"WHERE {_SHOWN} AND status <> 'failed' AND findings <> '[]' GROUP BY 1 ORDER BY 2 DESC, 1"
+        f"WHERE {_THERE} AND findings <> '[]' GROUP BY 1 ORDER BY 2 DESC, 1"
     )
     rows = conn.exec_driver_sql(statement).all()
     kept = {code: {"count": int(count), "message": message or ""} for code, count, message in rows[:2_000]}
@@ -132,7 +135,7 @@ def hamms(conn: Connection) -> dict[str, dict[str, float | None]]:
     """Return the twelve dimensions' summaries from histograms of 400 bins."""
     # Taken apart at once: twelve times `->>` takes three times as long.
     values = ", ".join(f"{name} float8" for name in DIMENSIONS)
-    shown = f"SELECT hamms_vector FROM tracks WHERE {_SHOWN} AND status <> 'failed' AND hamms_vector IS NOT NULL"
+    shown = f"SELECT hamms_vector FROM tracks WHERE {_THERE} AND hamms_vector IS NOT NULL"
     source = f"SELECT v.* FROM ({shown}) AS shown, jsonb_to_record(hamms_vector) AS v ({values})"
     aggregates = ", ".join(f"count({name}), avg({name}), min({name}), max({name})" for name in DIMENSIONS)
     row = conn.exec_driver_sql(f"SELECT {aggregates} FROM ({source}) AS s").one()

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from map4_pipeline.reports import TrackRow, tagcheck
+from map4_pipeline.reports.series import quality_rows
 from map4_pipeline.reports.statistics import CAMELOT_CODES, HAMMS_NAMES, LibraryStatistics, collect
 from map4_pipeline_tests.reports.factory import nasty_snapshot, snapshot, track
 
@@ -40,13 +41,16 @@ _ROWS = st.lists(
 @given(_ROWS)
 def test_every_track_is_counted_once(rows: list[TrackRow]) -> None:
     found = collect(rows)
-    good = [row for row in rows if row.status == "ok"]
-    assert (found.tracks, found.measured, found.failed) == (len(rows), len(good), len(rows) - len(good))
+    there = [row for row in rows if not row.missing]
+    good = [row for row in there if row.status == "ok"]
+    assert (found.tracks, found.measured, found.failed) == (len(good), len(good), len(there) - len(good))
+    assert found.missing == len(rows) - len(there)
+    assert sum(found.error_kinds.values()) == found.failed
     assert sum(found.bpm.values()) + found.unmeasured.get("bpm", 0) == len(good)
     assert sum(found.keys.values()) == sum(row.camelot is not None for row in good)
     assert sum(found.energy.values()) + found.unmeasured.get("energy", 0) == len(good)
-    assert sum(found.genres.values()) == sum(bool(row.genre and row.genre.strip()) for row in rows)
-    assert sum(found.years.values()) == sum(row.year is not None for row in rows)
+    assert sum(found.genres.values()) == sum(bool(row.genre and row.genre.strip()) for row in good)
+    assert sum(found.years.values()) == sum(row.year is not None for row in good)
 
 
 @settings(max_examples=25, deadline=None)
@@ -54,7 +58,7 @@ def test_every_track_is_counted_once(rows: list[TrackRow]) -> None:
 def test_means_and_quantiles_lie_within_the_values(rows: list[TrackRow]) -> None:
     found = collect(rows)
     for name in HAMMS_NAMES:
-        values = [row.hamms[name] for row in rows if row.status == "ok" and row.hamms.get(name) is not None]
+        values = [row.hamms[name] for row in rows if row.status == "ok" and not row.missing and row.hamms.get(name) is not None]
         summary = found.hamms[name]
         assert summary["count"] == len(values)
         if not values:
@@ -88,7 +92,7 @@ def test_hostile_text_survives_the_round_trip() -> None:
 
 
 def test_the_median_is_right_to_half_a_bin() -> None:
-    rows = [track(index, hamms={"energy": index / 1000}, status="ok") for index in range(1001)]
+    rows = [track(index, hamms={"energy": index / 1000}, status="ok", missing=False) for index in range(1001)]
     assert collect(rows).hamms["energy"]["q50"] == pytest.approx(0.5, abs=0.0025)
 
 
@@ -140,3 +144,11 @@ def test_quality_counts_findings() -> None:
     found = snapshot(size=200)
     assert [finding.code for finding in found.quality] == ["clipping"]
     assert found.quality[0].track_count == sum(bool(row.findings) for row in found.tracks())
+
+
+def test_the_reasons_of_failed_files_add_up() -> None:
+    rows = [track(29, error_kind=kind, missing=False) for kind in ("empty", "empty", "not_audio", "unreadable", "odd", "rare")]
+    shown = {name: why for name, _, why in quality_rows(snapshot(rows))}
+    assert shown["Failed"] == "empty (2), not audio (1), odd (1), others (2)"
+    shown = {name: why for name, _, why in quality_rows(snapshot(rows[1:5]))}
+    assert shown["Failed"] == "empty (1), not audio (1), odd (1), unreadable (1)"
