@@ -1,5 +1,6 @@
 """What `map4 similar` and `map4 compare` share: options of mixing, and which track is meant."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +57,7 @@ def track_meant(conn: "Connection", settings: "Settings", name: str) -> dict[str
         When it means none, or several: they are listed.
     """
     from map4_pipeline.cli.console import at_home, printable
+    from map4_pipeline.store.copies import without_copies
     from map4_pipeline.store.lookup import SHOWN, candidates
     from map4_pipeline.store.query import QueryError
 
@@ -68,7 +70,16 @@ def track_meant(conn: "Connection", settings: "Settings", name: str) -> dict[str
     shown = printable(name)
     if not found:
         raise click.UsageError(f"There is no track '{shown}': no id, no file of a library, and a search for it finds nothing.")
-    lines = [f"  {row['id']:>7}  {title_of(row)}" for row in found[:SHOWN]]
+    if len(found) <= SHOWN:
+        # Files of one recording: the one to keep is meant.
+        recording = without_copies(conn, [row["id"] for row in found])
+        if len(recording) == 1:
+            return next((row for row in found if row["id"] == recording[0]), found[0])
+    titles = Counter(title_of(row) for row in found)
+    lines = [
+        f"  {row['id']:>7}  {title_of(row)}" + (f"  ({printable(row['path'])})" if titles[title_of(row)] > 1 else "")
+        for row in found[:SHOWN]
+    ]
     more = ["  ..."] if len(found) > SHOWN else []
     raise click.UsageError("\n".join([f"'{shown}' means several tracks; name one by its id:", *lines, *more]))
 

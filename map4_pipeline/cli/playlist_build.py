@@ -139,6 +139,7 @@ def _store_and_show(
             cost=cost,
         )
         entries = store.entries(conn, made.id)
+        namesakes = store.namesakes(conn, made)
         if options["dry_run"]:
             conn.rollback()
         else:
@@ -168,6 +169,11 @@ def _store_and_show(
     said += [f"{found.copies:,} copies of the same recording left out"] if found.copies else []
     said += [cut_off_words(found.cut_off)] if found.cut_off else []
     said += [f"{found.not_drawn:,} not drawn (--candidates, or a narrower --filter)"] if found.not_drawn else []
+    if options["name"] and namesakes and not options["dry_run"]:
+        others = f"{len(namesakes):,} other playlists are" if len(namesakes) > 1 else "Another playlist is"
+        numbers = ", ".join(map(str, namesakes[:10]))
+        note = f"{others} called so as well (number {numbers}); by its name none is found. This one is number {made.id}."
+        console.print(note, style="yellow", soft_wrap=True, markup=False)
     console.print(f"chosen from  {', '.join(said)}", style="dim", soft_wrap=True)
 
 

@@ -4,6 +4,7 @@ An import is one transaction: a file that turns out to be cut off leaves nothing
 """
 
 import dataclasses
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -333,6 +334,8 @@ def _import_m3u(conn: Connection, path: Path, places: PathMap, found: Imported) 
         if match.track is not None:
             ids[location] = match.track.id
     found.entries = len(playlist.entries)
+    if entries and not ids:
+        raise StoreError(_none_found(conn, path, found, next(iter(entries))))
     found.playlists = 1
     found.playlist_name = storable_text(playlist.name or path.stem)
     note = storable_text(f"Imported from {path.name}")
@@ -347,6 +350,19 @@ def _import_m3u(conn: Connection, path: Path, places: PathMap, found: Imported) 
         set_tracks(conn, known, members)
         found.updated = 1
     found.playlist_id = known
+
+
+def _none_found(conn: Connection, path: Path, found: Imported, first: bytes) -> str:
+    """Say that nothing of a playlist is in the library, and how to tell where its folder is here."""
+    shown = _shown(first)
+    told = f"None of the {found.entries:,} entries of {path.name} is in the library, so no playlist was made. The first: {shown}"
+    if found.ambiguous:
+        told += f"\n{len(found.ambiguous):,} could be several tracks each."
+    folder = re.match(r"(.+)[/\\]", shown)
+    root = conn.execute(select(libraries.c.root_text).order_by(libraries.c.id).limit(1)).scalar_one_or_none()
+    if folder and root:
+        told += f"\nWhere that folder has another name here, say which: --path-map '{root}={folder[1]}'"
+    return told
 
 
 # ------------------------------------------------------------------ differences

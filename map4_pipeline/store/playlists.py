@@ -98,9 +98,23 @@ def find_playlist(conn: Connection, asked: str | int) -> Playlist:
         if row is not None:
             return _playlist(row)
     if by_name:
-        numbers = ", ".join(str(row.id) for row in by_name)
-        raise StoreError(f"{len(by_name)} playlists are called '{said}'. Name one by its number: {numbers}.")
+        lines = "\n".join(f"  {told(_playlist(row))}" for row in by_name)
+        raise StoreError(f"{len(by_name)} playlists are called '{said}'. Name one by its number:\n{lines}")
     raise StoreError(f"There is no playlist '{said}'. `map4 playlist list` shows all.")
+
+
+def told(playlist: Playlist) -> str:
+    """Return what tells a playlist from others of its name: number, tracks, length, when it was made, where it is from."""
+    tracks_ = "1 track" if playlist.tracks == 1 else f"{playlist.tracks:,} tracks"
+    made = f"{playlist.created_at.astimezone():%Y-%m-%d %H:%M}"
+    about = "" if not playlist.description else f", {playlist.description[:60]}"
+    return f"{playlist.id}  {tracks_}, {playlist.seconds / 60:,.0f} min, made {made}{about}"
+
+
+def namesakes(conn: Connection, playlist: Playlist) -> list[int]:
+    """Return the numbers of other playlists with a playlist's name."""
+    p = playlists.c
+    return list(conn.scalars(select(p.id).where(p.name == playlist.name, p.id != playlist.id).order_by(p.id)))
 
 
 def entries(conn: Connection, playlist_id: int) -> list[Entry]:

@@ -90,6 +90,7 @@ def test_what_comes_in_goes_out_again(invoke: Invoke, folder: Path) -> None:
         ("c.xml", "<!DOCTYPE x><DJ_PLAYLISTS/>", (), "document type declaration"),
         ("c.txt", "", (), "ends in .xml"),
         ("c.m3u8", "", ("--replace",), "--replace"),
+        ("c.m3u8", "C:/Users/dj/Music/x.mp3\n", (), "Music=C:/Users/dj/Music'"),
         ("c.xml", "", ("--path-map", "x"), "FROM=TO"),
     ],
 )

@@ -85,12 +85,21 @@ def test_a_set_is_built_stored_and_shown_again(invoke: Invoke, music: list[int])
     assert len(invoke("playlist", "list", "--json").stdout.splitlines()) == 1
 
 
-def test_what_is_printed_says_why(invoke: Invoke, music: list[int]) -> None:
-    outcome = invoke("playlist", "build", "--minutes", "40", "--curve", "0.2,0.9", "--must", str(music[2]), *QUICK)
+def test_what_is_printed_says_why(invoke: Invoke, music: list[int], engine: Engine) -> None:
+    with engine.begin() as conn:
+        conn.execute(update(tracks).where(tracks.c.id == music[9]).values(findings=[{"code": "truncated"}]))
+    invoke("playlist", "create", "Friday", str(music[0]))
+    named = ("--must", str(music[2]), "--name", "Friday")
+    outcome = invoke("playlist", "build", "--minutes", "40", "--curve", "0.2,0.9", *named, *QUICK)
     assert outcome.exit_code == 0
     assert "\x1b" not in outcome.stdout
-    for words in ("energy      ", "wished      ▂", "cost        0.", "weakest transition", "seed        1", "40 candidates"):
+    for words in ("energy      ", "wished      ▂", "cost        0.", "weakest transition", "seed        1", "39 candidates"):
         assert words in outcome.stdout
+    assert "1 file that ends early left out" in outcome.stdout
+    assert "Another playlist is called so as well (number 1); by its name none is found. This one is number 2." in outcome.stdout
+    told = invoke("playlist", "show", "Friday").stderr
+    assert "2 playlists are called 'Friday'" in told
+    assert "\n  1  1 track, " in told
     assert " BPM" in outcome.stdout
     listed = invoke("playlist", "list").stdout
     assert "tracks" in listed
@@ -127,6 +136,20 @@ def test_wrong_use_is_told(arguments: list[str], said: str, invoke: Invoke, musi
     outcome = invoke("playlist", "build", *arguments)
     assert outcome.exit_code == 2
     assert said in outcome.stderr
+
+
+def test_a_name_of_several_files(invoke: Invoke, music: list[int], engine: Engine) -> None:
+    same = tracks.c.id.in_(music[20:22])
+    with engine.begin() as conn:
+        conn.execute(update(tracks).where(same).values(title="Coherence", artist="Maxstack"))
+    invoke("playlist", "create", "Mine")
+    told = invoke("playlist", "add", "Mine", "coherence").stderr
+    assert "Maxstack - Coherence  (" in told
+    assert all(f"/mix/{n}.mp3)" in told for n in (20, 21))
+    # Copies of one recording are one track, in the file to keep.
+    with engine.begin() as conn:
+        conn.execute(update(tracks).where(same).values(audio_hash="a" * 64))
+    assert "has 1 track" in invoke("playlist", "add", "Mine", "coherence").stdout
 
 
 def test_a_playlist_by_hand(invoke: Invoke, music: list[int], engine: Engine) -> None:

@@ -299,6 +299,10 @@ def test_a_playlist_of_a_player_becomes_one_of_ours(engine: Engine, library: tup
         friday = find_playlist(conn, "Friday")
         assert track_ids(conn, friday.id) == [library[2], library[1], library[2]]
     brought(engine, tmp_path, "", "Other.m3u8", dry_run=True)
+    # What finds nothing makes no list, and empties none.
+    for name in ("Foreign.m3u8", "Friday.m3u8"):
+        with pytest.raises(StoreError, match="None of the 1 entries"):
+            brought(engine, tmp_path, "/elsewhere/unknown.mp3\n", name)
     with engine.connect() as conn:
         assert conn.scalars(select(playlists.c.name)).all() == ["Friday"]
 

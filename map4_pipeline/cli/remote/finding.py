@@ -222,7 +222,11 @@ def meant(client: Any, name: str) -> dict[str, Any]:
         return dict(page[0])
     if not page:
         raise click.UsageError(f"'{name}' finds no track.")
-    several = "\n".join(f"  {row['id']}  {title_of(row)}" for row in page)
+    titles = [title_of(row) for row in page]
+    several = "\n".join(
+        f"  {row['id']}  {title}" + (f"  ({row['path']})" if titles.count(title) > 1 else "")
+        for row, title in zip(page, titles, strict=True)
+    )
     raise click.UsageError(f"'{name}' means several tracks; name one by its id:\n{several}")
 
 
