@@ -130,12 +130,15 @@ def print_tracks(console: "Console", rows: Iterable[Row], *, states: bool = Fals
     wanted = [max(cell_len(text(row)) for row in sample) for text in (_title, _artist)]
     # Of a longer list, more than the sample is to come, and it may be wider.
     lines.set_widths(wanted if len(sample) < _SAMPLE else [max(wanted[0], 60), max(wanted[1], 30)])
-    lines.header()
     count = 0
+    headed = False
     for row in chain(sample, iterator):
         count += 1
         state = _state(row) if states else None
         if state is None:
+            if not headed:  # a list of files that are gone has no columns
+                lines.header()
+                headed = True
             lines.line(row)
         else:
             console.print(f"{printable(row['path'])}  {state}", style="yellow", soft_wrap=True)
