@@ -2,8 +2,16 @@
 
 import os
 import sys
+import time
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+#: How often the queue is looked at while somebody waits.
+_LOOK_SECONDS = 0.5
 
 
 @click.group()
@@ -17,7 +25,8 @@ def queue() -> None:
 @queue.command()
 @click.argument("paths", nargs=-1, required=True, type=click.Path())
 @click.option("--priority", type=click.IntRange(1, 9), default=5, show_default=True, help="1 is the most urgent.")
-def add(paths: tuple[str, ...], priority: int) -> None:
+@click.option("--wait", is_flag=True, help="Wait until all are done; exit code 1 when some failed.")
+def add(paths: tuple[str, ...], priority: int, wait: bool) -> None:
     """Put files or folders of registered libraries into the queue."""
     from map4_pipeline.cli.console import at_home
     from map4_pipeline.library.keys import escape_path
@@ -35,9 +44,39 @@ def add(paths: tuple[str, ...], priority: int) -> None:
     single = len(paths) == 1 and os.path.isfile(paths[0])
     with engine.begin() as conn:
         ids = store.enqueue(conn, found, priority, single=single)
-    engine.dispose()
     for id_, path in zip(ids, found, strict=True):
         click.echo(f"{id_}  {path}")
+    them = "it" if len(ids) == 1 else "them"
+    by = "`map4 up` or `map4 serve`" if single else "`map4 up`"
+    if wait:
+        click.echo(f"Waiting until a running {by} has done {them}.", err=True)
+        well = _wait(engine, ids)
+    else:
+        click.echo(f"A running {by} takes {them}; `map4 queue list` tells how it goes.", err=True)
+        well = True
+    engine.dispose()
+    if not well:
+        sys.exit(1)
+
+
+def _rest() -> None:
+    time.sleep(_LOOK_SECONDS)
+
+
+def _wait(engine: "Engine", ids: list[int]) -> bool:
+    """Wait until rows are done, say how each ended, and return whether all ended well."""
+    from map4_pipeline.cli.console import printable
+    from map4_pipeline.store import queue as store
+
+    while True:
+        with engine.connect() as conn:
+            rows = store.by_ids(conn, ids)
+        if all(row.status not in ("pending", "running") for row in rows):
+            break
+        _rest()
+    for row in rows:
+        click.echo(f"{row.id}  {row.status}" + (f": {printable(row.error_message)}" if row.error_message else ""))
+    return all(row.status == "completed" for row in rows)
 
 
 def _absolute(path: bytes) -> bytes:

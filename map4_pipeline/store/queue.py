@@ -145,6 +145,12 @@ def running(conn: Connection) -> list[Entry]:
     return [Entry(*row) for row in conn.execute(query)]
 
 
+def by_ids(conn: Connection, ids: Sequence[int]) -> list[Entry]:
+    """Return rows by their ids."""
+    query = select(*_COLUMNS).where(analysis_queue.c.id.in_(ids)).order_by(analysis_queue.c.id)
+    return [Entry(*row) for row in conn.execute(query)]
+
+
 def begin(conn: Connection, ids: Sequence[int], batch: str) -> int:
     """Note that a run is launched for rows; return for how many (not for those that were cancelled or taken meanwhile)."""
     taken = {"status": "running", "batch": batch, "run_id": None, "started_at": func.now(), "single": False}

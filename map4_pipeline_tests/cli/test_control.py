@@ -11,6 +11,7 @@ from sqlalchemy import Engine, text
 from map4_pipeline.cli.estimate import size_text, time_text
 from map4_pipeline.ingest.roots import check_new_root
 from map4_pipeline.settings import Settings
+from map4_pipeline.store import queue
 from map4_pipeline.store.errors import StoreError
 from map4_pipeline.store.failures import record_run_failure
 from map4_pipeline.store.libraries import all_libraries, local_root, register_library, registered_path, relocate_library
@@ -51,6 +52,26 @@ def test_an_older_program_refuses_the_database_of_a_newer_one(invoke: Invoke, se
         assert "Update MAP4, or restore a dump from before the update." in told.stderr
     with engine.connect() as conn:
         assert conn.scalar(text("SELECT count(*) FROM tracks")) == 5
+
+
+def test_one_waits_for_what_one_asked_for(
+    invoke: Invoke, seeded: Seeded, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("one.mp3", "two.mp3"):
+        (seeded.root / name).touch()
+
+    def work() -> None:
+        """Do what a worker does, while the program waits."""
+        with engine.begin() as conn:
+            first, second = (row.id for row in queue.entries(conn, "pending"))
+            queue.finish(conn, {first: None, second: "no sound in it"})
+
+    monkeypatch.setattr("map4_pipeline.cli.queue._rest", work)
+    outcome = invoke("queue", "add", str(seeded.root / "one.mp3"), str(seeded.root / "two.mp3"), "--wait")
+    assert outcome.exit_code == 1
+    assert [line.partition("  ")[2] for line in outcome.stdout.splitlines()[2:]] == ["completed", "failed: no sound in it"]
+    left = invoke("queue", "add", str(seeded.root / "one.mp3"))
+    assert (left.exit_code, "`map4 queue list` tells how it goes" in left.stderr) == (0, True)
 
 
 def test_the_queue_is_filled_shown_and_taken_back(invoke: Invoke, seeded: Seeded) -> None:
