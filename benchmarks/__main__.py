@@ -5,6 +5,7 @@ import sys
 
 BENCHMARKS = {
     "accuracy": "tempo and key against the truth set in MAP4_TRUTH_DIR",
+    "short": "the tempo of pieces of 4 to 20 seconds, and of noise (MAP4_TRUTH_DIR)",
     "engine_speed": "CPU time of one 4-minute MP3 beside the floor and the rivals that are installed (MAP4_RIVALS_PYTHON)",
     "feature_cost": "what each measurement costs",
     "memory": "start of a worker, and its memory for 10 minutes and for 3 hours",

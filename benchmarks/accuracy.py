@@ -15,7 +15,25 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from map4_pipeline.audio import evaluation
-from map4_pipeline.audio.truth import read_truth
+from map4_pipeline.audio.truth import Label, read_truth
+
+
+def labelled(name: str, truth: Path | None = None) -> tuple[list[Label], list[Label]]:
+    """Return the labels whose files are in $MAP4_TRUTH_DIR, and the others; say so where there are none."""
+    folder = Path(os.environ.get("MAP4_TRUTH_DIR", ""))
+    if not os.environ.get("MAP4_TRUTH_DIR") or not folder.is_dir():
+        print(f"{name}: not measured (MAP4_TRUTH_DIR names no folder)")
+        return [], []
+    places = [truth] if truth else [place / n for n in ("open.csv", "truth.csv") for place in (folder, folder.parent)]
+    table = next((place for place in places if place.is_file()), None)
+    if table is None:
+        print(f"{name}: not measured (no truth.csv or open.csv in {folder})")
+        return [], []
+    labels = read_truth(table, folder)
+    present = [label for label in labels if label.path.exists()]
+    if not present:
+        print(f"{name}: not measured (none of the labelled files is there)")
+    return present, [label for label in labels if label not in present]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -26,35 +44,21 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--errors", action="store_true", help="list what was wrong")
     parser.add_argument("--json", type=Path, help="also write everything here")
     options = parser.parse_args(arguments)
-    folder = Path(os.environ.get("MAP4_TRUTH_DIR", ""))
-    if not os.environ.get("MAP4_TRUTH_DIR") or not folder.is_dir():
-        print("accuracy: not measured (MAP4_TRUTH_DIR names no folder)")
-        return 0
-    places = (
-        [options.truth] if options.truth else [place / n for n in ("open.csv", "truth.csv") for place in (folder, folder.parent)]
-    )
-    truth = next((place for place in places if place.is_file()), None)
-    if truth is None:
-        print(f"accuracy: not measured (no truth.csv or open.csv in {folder})")
-        return 0
-    labels = read_truth(truth, folder)
-    present = [label for label in labels if label.path.exists()]
+    present, missing = labelled("accuracy", options.truth)
     if not present:
-        print("accuracy: not measured (none of the labelled files is there)")
         return 0
     with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool:
         answers = list(pool.map(evaluation.measure, [label.path for label in present], chunksize=2))
     pairs = list(zip(present, answers, strict=True))
     print(evaluation.table(evaluation.score(pairs)))
     print(*evaluation.calibration_lines(evaluation.calibrations(pairs)), sep="\n")
-    if len(present) < len(labels):
-        print(f"{len(labels) - len(present)} labelled files are not there and were left out")
+    if missing:
+        print(f"{len(missing)} labelled files are not there and were left out")
     if options.errors:
         for label, answer in pairs:
             if found := evaluation.wrong(label, answer):
                 print(f"  {label.name}: {'; '.join(found)}")
     if options.json:
-        missing = [label for label in labels if label not in present]
         options.json.write_text(json.dumps(evaluation.as_json(pairs, missing), indent=1) + "\n")
     return 0
 
