@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.reference import AUDIO, embedded, mix_track, pair_similarities, random_pairs, vectors
 from map4_pipeline.audio.model import FEATURES_VERSION
@@ -188,7 +189,8 @@ def _other_minutes(folder: Path, rows: list[dict[str, Any]], cache: Path) -> Non
         return
     parts = {row["path"]: row for row in vectors([_kept() / "minutes"], cache)}
     whole, points = [row["path"] for row in rows], embedded(rows)
-    track_first = minute_first = asked = 0
+    #: By kind of music: questions, those whose track is first, and those whose other minute is.
+    counts: dict[str, NDArray[np.int64]] = {}
     pairs = []
     for path, one, other in cut:
         if str(one) not in parts or str(other) not in parts or str(path) not in whole:
@@ -198,16 +200,13 @@ def _other_minutes(folder: Path, rows: list[dict[str, Any]], cache: Path) -> Non
             point, wanted = embedded([parts[str(query)], parts[str(target)]])
             scores = similarities(point, points)
             best = np.nanmax(np.delete(scores, place))
-            track_first += scores[place] > best
-            minute_first += similarities(point, wanted[None])[0] > best
+            found = np.array([1, scores[place] > best, similarities(point, wanted[None])[0] > best], np.int64)
+            counts[path.parent.name] = counts.get(path.parent.name, 0) + found
             pairs.append((point, wanted, best))
-            asked += 1
-    print(
-        f"  a minute's own track is first among {len(rows)} tracks: {track_first} of {asked} ({100 * track_first / asked:.0f}%)"
-    )
-    print(
-        f"  the track's other minute in the track's place is first: {minute_first} of {asked} ({100 * minute_first / asked:.0f}%)"
-    )
+    print(f"  a minute among {len(rows)} tracks    its own track is first    the other minute, in its track's place, is first")
+    for kind, (asked, track, minute) in {**counts, "all": sum(counts.values())}.items():
+        shares = (f"{count} of {asked} ({100 * count / asked:.0f}%)" for count in (track, minute))
+        print(f"    {kind:<22}{next(shares):>24s}{next(shares):>48s}")
     _dimensions(points, pairs)
 
 
