@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 from pypdf import PdfReader
 
+from map4_pipeline.hamms.comparison import compare_tracks
+from map4_pipeline.hamms.mixing import MixTrack
 from map4_pipeline.reports import sheets
+from map4_pipeline.reports.heatmap import write_heatmap
 from map4_pipeline.reports.html_sheet import MAX_DRAWN, write_playlist_html, write_track_html
 from map4_pipeline.reports.pdf_sheet import write_playlist_pdf, write_track_pdf
 from map4_pipeline.reports.sheets import Match, PlaylistSheet, Step, TrackSheet
@@ -217,5 +220,10 @@ def test_a_browser_shows_and_sorts_them_without_network_or_errors(tmp_path: Path
             assert words is not None
             assert words["width"] > 280
             page.close()
+        heat = browser.new_page(viewport={"width": 390, "height": 800})
+        mixed = [MixTrack(n, bpm=120.0 + n, camelot="8A", energy=0.5) for n in range(3)]
+        write_heatmap(tmp_path / "c.html", ["Velvet Harbour - Nocturne"] * 3, mixed, compare_tracks(mixed, [{}] * 3), "strict")
+        heat.goto((tmp_path / "c.html").as_uri(), timeout=120_000)
+        assert heat.evaluate("document.documentElement.scrollWidth") == 390
         browser.close()
     assert not complaints
