@@ -17,6 +17,7 @@ from map4_pipeline.store.errors import StoreError
 from map4_pipeline.store.listing import NAMES
 from map4_pipeline.store.marks import cut, read_mark
 from map4_pipeline.store.schema import playlist_tracks, playlists, tracks
+from map4_pipeline.store.tracks import UNREADABLE_FOLDER
 
 #: Scores of the transitions of an order of track ids: one for each but the first, None where there is none.
 Scoring = Callable[[Sequence[int]], Sequence[float | None]]
@@ -306,6 +307,10 @@ def _index(position: int, count: int) -> int:
 
 def _write_tracks(conn: Connection, playlist_id: int, ids: Sequence[int], qualities: Sequence[float | None] | None) -> None:
     mix_rows(conn, ids)
+    closed = tracks.c.id == func.any(list(ids)), tracks.c.error_kind == UNREADABLE_FOLDER
+    folder = conn.execute(select(tracks.c.id, tracks.c.file_path).where(*closed).limit(1)).first()
+    if folder is not None:
+        raise StoreError(f"{folder.id} is no track, but a folder that cannot be opened: {folder.file_path}")
     if qualities is not None and len(qualities) != max(len(ids) - 1, 0):
         raise ValueError("a playlist has one transition fewer than tracks")
     values = [None, *qualities] if qualities is not None else [None] * len(ids)

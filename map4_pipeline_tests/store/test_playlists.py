@@ -126,6 +126,14 @@ def test_qualities_are_worked_out_anew(engine: Engine, ids: list[int]) -> None:
     assert stored(engine, made.id) == expected(ids[:3])
 
 
+def test_a_folder_that_cannot_be_opened_is_no_track(engine: Engine, ids: list[int]) -> None:
+    with engine.connect() as conn:
+        closed = {"status": "failed", "error_kind": "unreadable_folder"}
+        conn.execute(update(tracks).where(tracks.c.id == ids[1]).values(**closed))
+        with pytest.raises(StoreError, match="a folder that cannot be opened"):
+            store.create_playlist(conn, "Closed", ids[:3])
+
+
 def test_names_and_numbers(engine: Engine, ids: list[int]) -> None:
     with engine.begin() as conn:
         first = store.create_playlist(conn, "Twice")
