@@ -23,7 +23,7 @@ _SPACE = re.compile(r"\s+")
 LEDGER_LABELS = {
     "seen": ("Seen", "files found under the library roots"),
     "analysed": ("Analysed", "decoded and measured in the last scan"),
-    "reused": ("Reused", "moved, copied or retagged: known content, no decode"),
+    "reused": ("Reused", "sound already measured: not decoded"),
     "unchanged": ("Unchanged", "same as at the last scan, not read again"),
     "failed": ("Failed", "could not be read or decoded; each is listed with its reason"),
     "skipped": ("Skipped", "not music, hidden, too short, or a link"),
