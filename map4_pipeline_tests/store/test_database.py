@@ -66,7 +66,7 @@ def test_passwords_are_masked() -> None:
     [
         (
             "postgresql://me:hunter2@127.0.0.1:1/music",
-            r"postgresql://me:\*\*\*@127\.0\.0\.1:1/music cannot be used: .*refused.*running\?",
+            r"postgresql://me:\*\*\*@127\.0\.0\.1:1/music cannot be used: .*refused.*running there\?",
         ),
         ("postgresql://me:hunter2@no-such-host.invalid/music", "Check the host"),
     ],
