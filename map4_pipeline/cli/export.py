@@ -1,7 +1,6 @@
 """`map4 export`: tracks as files for other programs."""
 
 import contextlib
-import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -122,8 +121,6 @@ def export(
         amount = total
         status.update(f"Exporting: {done:,} of {total:,} tracks")
 
-    # Ended by another program is as good as Ctrl-C: no half file stays.
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     engine = open_database(configured)
     console = make_console(stderr=True)
     try:
@@ -138,7 +135,6 @@ def export(
         sys.exit(2)
     finally:
         engine.dispose()
-        signal.signal(signal.SIGTERM, before)
     if as_json:
         facts = {"format": written.format, "path": folder_text(written.path), "tracks": amount, "size_bytes": written.size_bytes}
         lines.write_json(facts | {"duration_ms": written.duration_ms})
