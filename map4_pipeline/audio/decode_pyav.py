@@ -208,7 +208,8 @@ def _raw(frame: "AudioFrame") -> "NDArray[np.generic]":
     channels = frame.layout.nb_channels
     planes: Any = frame.planes  # they have the buffer protocol, which their type does not say
     if name.endswith("p") and channels > 1:
-        return np.stack([np.frombuffer(plane, kind, count) for plane in planes])
+        # PyAV counts planes up to a null pointer, which eight planes do not end with: what it gives after them is no memory.
+        return np.stack([np.frombuffer(plane, kind, count) for plane in planes[:channels]])
     return np.frombuffer(planes[0], kind, count * channels).copy()
 
 

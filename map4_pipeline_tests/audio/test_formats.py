@@ -106,6 +106,21 @@ def test_the_sound_of_a_film(name: str, video: str, audio: str, codec: str, song
     assert not {"truncated", "decoder_errors"} & {f.code for f in result.features.findings}
 
 
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [("x.m4a", ("-c:a", "aac")), ("x.opus", ("-c:a", "libopus", "-mapping_family", "1")), ("x.mka", ("-c:a", "flac"))],
+)
+def test_eight_channels(name: str, arguments: tuple[str, ...], song: Path, tmp_path: Path) -> None:
+    """As many as FFmpeg's frames have room for without a list of their own: 7.1."""
+    surround = "pan=7.1|FL=FL|FR=FR|FC=.3*FL|LFE=.5*FL|BL=.3*FR|BR=.3*FL|SL=.2*FL|SR=.2*FR"
+    result = analyse(sound.encode(song, tmp_path / name, "-af", surround, *arguments), stages=("features",))
+    assert result.technical.channels == 8
+    assert result.technical.duration == pytest.approx(24.0, abs=0.05)
+    assert result.features is not None
+    assert result.features.bpm == pytest.approx(120, rel=0.002)
+    assert result.features.key == "C major"
+
+
 def test_monkeys_audio(tmp_path: Path) -> None:
     """A mono file of several frames; lossless, so that the figures are those of the same samples in a WAV file."""
     rate = 22050
