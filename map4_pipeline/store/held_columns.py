@@ -114,7 +114,6 @@ class SearchColumns(FollowedRows):
         self._values: dict[str, dict[str, int]] = {name: {} for name in _CODED}
         self._used = dict.fromkeys(_CODED, 0)
         self._searched: dict[str, _Texts] = {}
-        self._odd = False
 
     def _read(self, conn: Connection, which: str, values: Sequence[Any]) -> "NDArray[np.int64]":
         from pyarrow import float32, float64, int64, string
@@ -132,10 +131,7 @@ class SearchColumns(FollowedRows):
             _MOMENT: (_MICROSECONDS, int64()),
         }
         table = copied(conn, columns, which, values)
-        read = {name: table[name].to_numpy() for name in _NUMBERS}
-        if any(np.isnan(read[name]).sum() > table[name].null_count for name in SINGLES) and not self._odd:
-            self._odd = True
-            _log.warning("a track has a value that is no number (NaN); searches go on without columns in memory")
+        read = {name: _numbers(table[name]) for name in _NUMBERS}
         read |= {
             "flags": table["flags"].to_numpy().astype(np.uint16),
             "library_id": table["library_id"].to_numpy().astype(np.int32),
@@ -260,7 +256,7 @@ class SearchColumns(FollowedRows):
             yield False
             return
         try:
-            yield self.is_of(generation) and not self._odd
+            yield self.is_of(generation)
         finally:
             self._lock.release()
 
@@ -436,6 +432,14 @@ class _Texts:
     def lists(self) -> list[frozenset[str]]:
         """What is in lists."""
         return [frozenset(json.loads(text)) if text else frozenset() for text in self._values]
+
+
+def _numbers(column: Any) -> "NDArray[Any]":
+    """Return a column's values, NaN where unknown. What is NaN itself becomes infinite: PostgreSQL sorts it above all numbers."""
+    values: NDArray[Any] = column.to_numpy()
+    if np.isnan(values).sum() > column.null_count:
+        values = np.where(np.isnan(values) & column.is_valid().to_numpy(), values.dtype.type(np.inf), values)
+    return values
 
 
 def _one_sigma(text: str) -> str:

@@ -322,14 +322,18 @@ def test_what_is_written_while_a_search_looks_leaves_it_to_the_database(
         assert first(columns, query, 16, "0-0/0", column="energy", descending=True, place=None, folded={}) is None
 
 
-def test_what_is_no_number_is_left_to_the_database(engine: Engine, columns: SearchColumns, asked: list[Any]) -> None:
+def test_what_is_no_number_stands_above_all_numbers(engine: Engine, columns: SearchColumns, asked: list[Any]) -> None:
     with engine.connect() as conn:
         (before,) = by_the_database(conn, "duration>0 sort:-duration", 1)
         conn.exec_driver_sql("UPDATE tracks SET duration = 'NaN' WHERE id = %s", (before[0],))
         conn.commit()
         columns.catch_up(engine, wait=True)
-        assert matching_ids(conn, parse_query("duration>100000 sort:energy"), 15)[0][0] == before[0]
-        assert asked == [None]
+        for query in ("-duration<60 sort:energy", "acousticness>0.5 sort:duration", "duration>100000 sort:-duration"):
+            found = matching_ids(conn, parse_query(query), 15)
+            assert repr(found) == repr(by_the_database(conn, query, 15)), query
+        assert found[0][0] == before[0]
+        assert len(asked) == 2
+        assert None not in asked
         conn.exec_driver_sql("UPDATE tracks SET duration = %s WHERE id = %s", (before[1], before[0]))
         conn.commit()
 
