@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import threading
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -48,20 +49,35 @@ def _nowhere() -> int:
     return os.open(os.devnull, os.O_WRONLY)
 
 
-@contextlib.contextmanager
-def quiet_stderr() -> Iterator[None]:
-    """Point file descriptor 2 to nowhere: libsndfile's MP3 reader prints hundreds of lines to it and cannot be told not to."""
-    try:
-        saved = os.dup(2)
-    except OSError:  # closed already
-        yield
-        return
-    try:
-        os.dup2(_nowhere(), 2)
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
+class _QuietStderr:
+    """While somebody is in it, file descriptor 2 points to nowhere, in whatever number of threads.
+
+    libsndfile's MP3 reader prints hundreds of lines to it and cannot be told not to.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._saved: int | None = None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._inside += 1
+            if self._inside == 1:
+                with contextlib.suppress(OSError):  # closed already
+                    self._saved = os.dup(2)
+                    os.dup2(_nowhere(), 2)
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside and self._saved is not None:
+                os.dup2(self._saved, 2)
+                os.close(self._saved)
+                self._saved = None
+
+
+_quiet_stderr = _QuietStderr()
 
 
 class _Forward(soundfile.SoundFile):  # type: ignore[misc]
@@ -108,7 +124,7 @@ class SoundFileStream:
         self.errors = 0
 
     def _quiet(self) -> contextlib.AbstractContextManager[None]:
-        return quiet_stderr() if self._noisy else contextlib.nullcontext()
+        return _quiet_stderr if self._noisy else contextlib.nullcontext()
 
     def blocks(self) -> "Iterator[NDArray[np.float32]]":
         """Yield (frames, channels) float32 blocks to the end of the stream."""

@@ -120,10 +120,13 @@ def read_spectra(path: str | os.PathLike[str]) -> Spectra:
     Raises
     ------
     AudioError
-        When the file cannot be decoded.
+        When the file cannot be decoded, or has no sample.
     """
     with blas.single_thread():
-        return _decode(path, ())[2].spectra.finish()
+        intake = _decode(path, ())[2]
+        if not intake.frames:
+            raise AudioError("too_short", "There is not one sample of audio in it.")
+        return intake.spectra.finish()
 
 
 def _decode(

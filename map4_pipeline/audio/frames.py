@@ -59,7 +59,7 @@ def frame_features(path: str | os.PathLike[str]) -> Frames:
     Raises
     ------
     AudioError
-        When the file cannot be decoded.
+        When the file cannot be decoded, or has no sample.
     """
     return frames_in(read_spectra(path))
 

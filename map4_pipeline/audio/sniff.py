@@ -255,11 +255,13 @@ def _is_cut(name: str, head: bytes, size: int) -> bool:
         declared = start + length if length < 0xFFFFFF00 else 0
     elif name == "caf":
         position = 8
-        while position + 12 <= len(head) and not declared:
+        while position + 12 <= len(head):
             length = struct.unpack(">q", head[position + 4 : position + 12])[0]
+            end = position + 12 + length
             if head[position : position + 4] == b"data" or length < 0:
-                declared = position + 12 + length
-            position += 12 + length
+                declared = end
+                break
+            position = end
     return size + 1 < declared < 1 << 60
 
 

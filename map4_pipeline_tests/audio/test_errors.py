@@ -1,12 +1,16 @@
 """Bad input gets a clear error of the right class, in a sentence, without the path."""
 
+import contextlib
 import os
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
-from map4_pipeline.audio import AudioError, analyse
+from map4_pipeline.audio import AudioError, analyse, frame_features
+from map4_pipeline.audio.decode_soundfile import SoundFileStream
+from map4_pipeline.audio.sniff import sniff
 from map4_pipeline_tests.audio import sound
 
 
@@ -67,10 +71,27 @@ def test_damaged(song: Path, tmp_path: Path) -> None:
     assert kind_of(tmp_path / "id3.mp3") == "damaged"
 
 
+@pytest.mark.timeout(20)
+def test_chunks_that_lead_back_to_the_start_end_the_look(tmp_path: Path) -> None:
+    def chunk(name: bytes, length: int) -> bytes:
+        return name + length.to_bytes(8, "big", signed=True)
+
+    content = b"caff" + chunk(b"", 20) + chunk(b"", -20) + bytes(12) + chunk(b"xxxx", -44)
+    (tmp_path / "x.caf").write_bytes(content.ljust(64, b"\0"))
+    assert kind_of(tmp_path / "x.caf") == "damaged"
+
+
 @pytest.mark.parametrize("samples", [0, 1, 4410, 44099])
 def test_under_a_second_is_too_short(samples: int, tmp_path: Path) -> None:
     sound.write(tmp_path / "x.wav", np.full((samples, 2), 0.1))
     assert kind_of(tmp_path / "x.wav") == "too_short"
+
+
+def test_no_sample_has_no_frames(tmp_path: Path) -> None:
+    sound.write(tmp_path / "x.wav", np.zeros((0, 1)))
+    with pytest.raises(AudioError) as caught:
+        frame_features(tmp_path / "x.wav")
+    assert caught.value.kind == "too_short"
 
 
 def test_a_second_is_enough(tmp_path: Path) -> None:
@@ -94,3 +115,19 @@ def test_an_error_survives_the_way_between_processes() -> None:
 
     error = pickle.loads(pickle.dumps(AudioError("damaged", "It is broken.")))
     assert (error.kind, error.message) == ("damaged", "It is broken.")
+
+
+def test_messages_are_back_when_two_threads_have_read_mp3(tmp_path: Path) -> None:
+    path = tmp_path / "x.mp3"
+    soundfile.write(path, np.zeros(44_100), 44_100)
+    before = os.fstat(2)
+    with open(path, "rb") as file:
+        sniffed = sniff(file, path.stat().st_size)
+    one, other = SoundFileStream(path, sniffed), SoundFileStream(path, sniffed)
+    with contextlib.ExitStack() as first, contextlib.ExitStack() as second:
+        second.enter_context(one._quiet())
+        first.enter_context(other._quiet())
+        second.close()
+    one.close()
+    other.close()
+    assert os.path.samestat(os.fstat(2), before)
