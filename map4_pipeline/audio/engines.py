@@ -5,12 +5,12 @@ entry point's name. What it measures is stored under its name and version, never
 setting nothing here is looked at. `docs/research.md` shows a whole engine.
 """
 
-import math
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal, Protocol, SupportsFloat, TypeVar, get_args, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, get_args, runtime_checkable
 
+from map4_pipeline.audio.engine_answers import BPM_RANGE, checked_features, is_within
 from map4_pipeline.audio.errors import AudioError
 from map4_pipeline.audio.model import ENGINE, FEATURES_VERSION, Candidate, Features, KeySpan, Technical
 
@@ -27,8 +27,7 @@ if TYPE_CHECKING:
 GROUP = "map4.engines"
 #: What an engine can measure in MAP4's place: all features, or only the tempo or the key, on which MAP4 builds the rest.
 Stage = Literal["features", "tempo", "key"]
-#: Tempi that an engine may answer, BPM, and how far two readings of one tempo may lie apart.
-_BPM = (10.0, 1000.0)
+#: How far two readings of one tempo may lie apart.
 _SAME_TEMPO = 0.04
 
 _Answer = TypeVar("_Answer")
@@ -57,7 +56,19 @@ class Sound:
 
 @dataclass(frozen=True, slots=True)
 class TempoReading:
-    """An engine's answer to the tempo: `bpm` None with a `reason` where there is none. Probabilities are in [0, 1]."""
+    """An engine's answer to the tempo.
+
+    Attributes
+    ----------
+    bpm : float or None
+        Beats a minute, 10 to 1,000. None: there is none, and `reason` says why.
+    confidence : float or None
+        Probability in [0, 1] that it is right, octave included.
+    alternatives : tuple of Candidate
+        Other tempi, each with its probability.
+    reason : str
+        A few words.
+    """
 
     bpm: float | None
     confidence: float | None = None
@@ -67,7 +78,19 @@ class TempoReading:
 
 @dataclass(frozen=True, slots=True)
 class KeyReading:
-    """An engine's answer to the key, in any spelling: `key` None with a `reason` where there is none."""
+    """An engine's answer to the key.
+
+    Attributes
+    ----------
+    key : str or None
+        In any spelling: "A minor", "Am", "8A", "1m". None: there is none, and `reason` says why.
+    confidence : float or None
+        Probability in [0, 1] that it is right.
+    alternatives : tuple of Candidate
+        Other keys, each with its probability.
+    reason : str
+        A few words.
+    """
 
     key: str | None
     confidence: float | None = None
@@ -121,7 +144,11 @@ class FeaturesEngine(Engine, Protocol):
     """An engine of the stage "features"."""
 
     def features(self, sound: Sound, measure: Callable[[], Features]) -> Features:
-        """Return all features; `measure()` gives MAP4's own, to change some of them with `dataclasses.replace`."""
+        """Return all features; `measure()` gives MAP4's own, to change some of them with `dataclasses.replace`.
+
+        Numbers may be numpy's, sequences lists or arrays. `camelot` and `open_key` are made from `key`. What else hangs together
+        is the engine's to keep so: beats, `tempo_curve` and `tempo_spans` with `bpm`, `key_spans` with `key`.
+        """
 
 
 class EngineError(Exception):
@@ -233,9 +260,9 @@ class Guest:
         if reading.bpm is None:
             reason = reading.reason or f"no tempo found by the engine {self._title}"
             return replace(own, bpm=None, confidence=None, alternatives=(), reason=reason, pulse=0.0, curve=own.curve[:0])
-        self._check(_is_within(reading.bpm, *_BPM), "tempo", reading.bpm)
+        self._check(is_within(reading.bpm, *BPM_RANGE), "tempo", reading.bpm)
         bpm = float(reading.bpm)
-        alternatives = tuple(self._candidate("tempo", c, _is_within(c.value, *_BPM)) for c in reading.alternatives)
+        alternatives = tuple(self._candidate("tempo", c, is_within(c.value, *BPM_RANGE)) for c in reading.alternatives)
         confidence = self._probability("tempo", reading.confidence)
         return replace(own, bpm=bpm, confidence=confidence, alternatives=alternatives, reason="", curve=_curve_at(bpm, own))
 
@@ -267,9 +294,11 @@ class Guest:
         """Return the track's features: the engine's where it measures them, else what `measure` gives."""
         if not self.replaces("features"):
             return measure()
-        features = self._ask("features", Features, measure)
-        for name, value in features.to_dict().items():
-            self._check(_is_plain(value), "features", f"{name} = {value!r}")
+        answer = self._ask("features", Features, measure)
+        try:
+            features = checked_features(answer)
+        except ValueError as fault:
+            self._check(False, "features", str(fault))
         # What an engine leaves out has a reason as well: it is the engine's.
         left_out = [f.name for f in fields(Features) if getattr(features, f.name) is None]
         reasons = dict.fromkeys(left_out, f"not measured by the engine {self._title}")
@@ -289,7 +318,7 @@ class Guest:
         return checked
 
     def _probability(self, stage: Stage, value: float | None) -> float | None:
-        self._check(value is None or _is_within(value, 0, 1), stage, f"the probability {value!r}")
+        self._check(value is None or is_within(value, 0, 1), stage, f"the probability {value!r}")
         return None if value is None else float(value)
 
     def _candidate(self, stage: Stage, candidate: Candidate, good: bool) -> Candidate:
@@ -299,7 +328,7 @@ class Guest:
 
     def _check(self, good: bool, stage: Stage, answer: object) -> None:
         if not good:
-            shown = answer if isinstance(answer, str) else repr(answer)
+            shown = " ".join((answer if isinstance(answer, str) else repr(answer)).split())
             text = f"The engine {self._title} gave no usable answer in its stage {stage} on this file: {shown[:200]}."
             raise AudioError("engine", text)
 
@@ -307,20 +336,6 @@ class Guest:
     def _title(self) -> str:
         assert self.engine is not None
         return f"{self.engine.name} {self.engine.version}"
-
-
-def _is_within(value: object, low: float, high: float) -> bool:
-    # numpy's float32 is no float, but can be made one.
-    return isinstance(value, SupportsFloat) and not isinstance(value, bool) and low <= float(value) <= high
-
-
-def _is_plain(value: object) -> bool:
-    """Return whether a value can be stored as JSON; NaN cannot."""
-    if isinstance(value, dict):
-        return all(map(_is_plain, value.values()))
-    if isinstance(value, list | tuple):
-        return all(map(_is_plain, value))
-    return value is None or isinstance(value, str) or (isinstance(value, int | float) and math.isfinite(value))
 
 
 def _curve_at(bpm: float, own: "Tempo") -> "NDArray[np.float64]":

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from map4_pipeline.audio import ENGINE, FEATURES_VERSION, AudioError, Features, analyse
+from map4_pipeline.audio import ENGINE, FEATURES_VERSION, AudioError, Candidate, Features, analyse
 from map4_pipeline.audio.engines import EngineError, Sound, features_identity, installed_engines, load_engine
 
 from ..guest_engine import METRONOME, EngineShop
@@ -107,6 +107,35 @@ def test_an_engine_of_all_features_may_change_some(engine_shop: EngineShop, song
     assert len(sound.samples) == sound.spectra.samples == pytest.approx(24 * 22050, abs=2)
 
 
+def test_all_features_of_an_engine_take_the_form_of_map4s(
+    engine_shop: EngineShop, song: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine_shop.install(STUDIO, name="studio", target="Studio", package="studio-for-map4")
+    load_engine("studio")
+
+    def answer(**changes: object) -> Features:
+        monkeypatch.setattr("studio_for_map4.hear", lambda sound, measure: replace(measure(), **changes))
+        return measured(song, "studio")
+
+    key = answer(key="F#m", key_alternatives=[Candidate("2B", np.float64(0.25))], null_reasons={"key": "atonal"})
+    assert (key.key, key.camelot, key.open_key) == ("F# minor", "11A", "4m")
+    assert key.key_alternatives == (Candidate("F# major", 0.25),)
+    assert "key" not in key.null_reasons
+    numbers = answer(
+        bpm=np.float32(93.5), energy=np.float64(0.5), beat_times=np.array([0.5, 1.25], np.float32), beats_per_bar=np.int64(3)
+    )
+    assert json.loads(json.dumps(numbers.to_dict()))["beat_times"] == [0.5, 1.25]
+    assert (numbers.bpm, numbers.energy, numbers.beats_per_bar) == (93.5, 0.5, 3)
+    nothing = answer(bpm=None, key=None)
+    assert (nothing.bpm_confidence, nothing.bpm_alternatives, nothing.key_confidence, nothing.key_alternatives) == (
+        None,
+        (),
+        None,
+        (),
+    )
+    assert (nothing.camelot, nothing.null_reasons["camelot"]) == (None, "not measured by the engine studio 2")
+
+
 @pytest.mark.parametrize(
     ("stage", "answer", "told"),
     [
@@ -119,6 +148,17 @@ def test_an_engine_of_all_features_may_change_some(engine_shop: EngineShop, song
         ("key", "KeyReading('Am', 0.5, (Candidate('', 0.1),))", "no usable answer"),
         ("tempo", "1 / 0", "ZeroDivisionError"),
         ("features", "replace(measure(), energy=float('nan'))", "energy = nan"),
+        ("features", "replace(measure(), energy=7.0)", "energy = 7.0"),
+        ("features", "replace(measure(), bpm='fast')", "bpm = 'fast'"),
+        ("features", "replace(measure(), bpm=-5)", "bpm = -5"),
+        ("features", "replace(measure(), bpm_confidence=True)", "bpm_confidence = True"),
+        ("features", "replace(measure(), key='H moll')", "key = 'H moll'"),
+        ("features", "replace(measure(), key_alternatives=(Candidate(70.0, 0.5),))", "key_alternatives = "),
+        ("features", "replace(measure(), beat_times=(3.0, 1.0))", "beat_times = (3.0, 1.0)"),
+        ("features", "replace(measure(), sections=None)", "sections = None"),
+        ("features", "replace(measure(), sections=({'label': 'A'},))", "sections = "),
+        ("features", "replace(measure(), beats_per_bar=3.5)", "beats_per_bar = 3.5"),
+        ("tempo", "TempoReading(__import__('numpy').ones(2))", "array"),
     ],
 )
 def test_what_an_engine_does_wrong_is_the_files_error_and_names_the_engine(
