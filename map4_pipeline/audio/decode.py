@@ -113,6 +113,8 @@ def candidates(path: str | os.PathLike[str]) -> tuple[Sniffed, list[Callable[[],
 
     if sniffed.soundfile == "first":
         return sniffed, [with_soundfile, with_pyav]
+    if sniffed.soundfile == "only":
+        return sniffed, [with_soundfile]
     if sniffed.soundfile == "second":
         return sniffed, [with_pyav, with_soundfile]
     return sniffed, [with_pyav]

@@ -119,7 +119,9 @@ class SoundFileStream:
         if sniffed.name == "flac":
             self.codec = "flac"
         frames = int(self._file.frames)
-        self.declared_frames: int | None = frames if 0 < frames < 1 << 62 else None
+        # Where no frame counts the others, libsndfile guesses their number.
+        guessed = sniffed.name == "mp3" and sniffed.soundfile != "first"
+        self.declared_frames: int | None = frames if 0 < frames < 1 << 62 and not guessed else None
         self.packet_bytes = 0
         self.errors = 0
 

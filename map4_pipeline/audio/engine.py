@@ -147,7 +147,8 @@ def _decode(
         if best is None or intake.frames > best[1].frames:
             best = (stream, intake, complaint, seconds)
         # libsndfile stops without a word at the first damaged packet; FFmpeg goes on behind it.
-        if not complaint and not seconds_missing(stream, intake.frames):
+        # Of a WAV file whose header counts no samples, as recorders leave it, FFmpeg reads what there is.
+        if not complaint and intake.frames and not seconds_missing(stream, intake.frames):
             break
     if best is None:
         raise first_error or AudioError("damaged", "The audio cannot be decoded.")

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 #: Bump when any value of `Features` could change; the assets' code version and the key of stored analyses.
-FEATURES_VERSION = "8"
+FEATURES_VERSION = "9"
 #: Name of the engine that fills `Features`; values of two engines are never mixed.
 ENGINE = "map4"
 _LOSSLESS = ("flac", "alac", "wavpack", "ape", "tta", "tak", "mlp", "truehd", "als", "shorten", "wmalossless")

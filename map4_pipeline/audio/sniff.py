@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 from map4_pipeline.audio.errors import AudioError
+from map4_pipeline.audio.mpeg_streams import counted_bytes, find_free_format, find_mpeg_stream, id3_length
 
 #: Bytes looked at; an MPEG stream may begin with junk, so that the first frame header is searched in them.
 HEAD_BYTES = 1 << 16
@@ -62,15 +63,9 @@ _SIGNATURES: tuple[tuple[int, bytes, str, str], ...] = (
 
 #: Content Encryption Object and its extended form (ASF specification 3.14, 3.15), GUIDs as they lie in the file.
 _ASF_PROTECTED = (bytes.fromhex("fbb3112223bdd211b4b700a0c955fc6e"), bytes.fromhex("14e68a292226174cb935dae07ee9289c"))
-_MPEG_RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}
-_MPEG_KBPS = {
-    (True, 3): (0, 32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
-    (True, 2): (0, 32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
-    (True, 1): (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
-    (False, 3): (0, 32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256),
-    (False, 2): (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
-    (False, 1): (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
-}
+
+#: Share of an MP3's bytes that are music where nothing but small tags stands behind it: then all of them count as music.
+_MOSTLY = 0.99
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +79,7 @@ class Sniffed:
     demuxer : str
         FFmpeg's demuxer, opened by name.
     soundfile : str
-        "first", "second" or "no": when libsndfile is tried.
+        "first", "second", "only" or "no": when libsndfile is tried.
     start : int
         Byte at which a decoder has to begin; above 0 only where a lying tag in front would mislead it.
     audio_bytes : int
@@ -99,47 +94,6 @@ class Sniffed:
     start: int
     audio_bytes: int
     truncated: bool
-
-
-def mpeg_frame_bytes(header: bytes) -> tuple[int, int]:
-    """Return (length in bytes, layer) of the MPEG audio frame with these four header bytes, (0, 0) if it is none.
-
-    Source: ISO/IEC 11172-3 section 2.4.1.3, and 13818-3 for the lower sampling rates.
-    """
-    if len(header) < 4 or header[0] != 0xFF or header[1] & 0xE0 != 0xE0:
-        return 0, 0
-    version, layer_bits = header[1] >> 3 & 3, header[1] >> 1 & 3
-    rate_index, kbps_index, padding = header[2] >> 2 & 3, header[2] >> 4, header[2] >> 1 & 1
-    if version == 1 or layer_bits == 0 or rate_index == 3 or kbps_index in (0, 15):
-        return 0, 0
-    rate = _MPEG_RATES[version][rate_index]
-    kbps = _MPEG_KBPS[(version == 3, layer_bits)][kbps_index]
-    layer = 4 - layer_bits
-    if layer == 1:
-        return (12000 * kbps // rate + padding) * 4, 1
-    samples = 1152 if version == 3 or layer == 2 else 576
-    return samples // 8 * 1000 * kbps // rate + padding, layer
-
-
-def find_mpeg_stream(data: bytes, run: int = 3) -> tuple[int, int] | None:
-    """Return (offset, layer) of the first of `run` consecutive MPEG frames in `data`, or None.
-
-    Random bytes hold many false frame headers; a run of three at the distances they announce is rare (1 in 10^6).
-    """
-    position = data.find(b"\xff")
-    while 0 <= position < len(data) - 4:
-        at, count, layer = position, 0, 0
-        while count < run:
-            size, found = mpeg_frame_bytes(data[at : at + 4])
-            if not size or (count and found != layer):
-                break
-            layer, count, at = found, count + 1, at + size
-            if at + 4 > len(data):
-                break
-        if count >= run or (count and at >= len(data) and count >= 2):
-            return position, layer
-        position = data.find(b"\xff", position + 1)
-    return None
 
 
 def sniff(file: BinaryIO, size: int) -> Sniffed:
@@ -161,8 +115,7 @@ def sniff(file: BinaryIO, size: int) -> Sniffed:
         raise AudioError("empty", "The file is empty (0 bytes).")
     head = _read_at(file, 0, HEAD_BYTES)
     offset = 0
-    while head[:3] == b"ID3" and len(head) >= 10:  # a tag; some files carry two
-        length = _id3_length(head)
+    while length := id3_length(head):  # some files carry two
         if offset + length >= size:  # the tag claims more than there is: look behind its ten bytes instead
             found = find_mpeg_stream(head[10:])
             if found is None:
@@ -206,12 +159,18 @@ def _identify(file: BinaryIO, head: bytes, offset: int, size: int) -> Sniffed | 
         return _make("mpegts", "mpegts", rest)
     found = find_mpeg_stream(head)
     if found is None and offset and not head.strip(b"\0"):  # padding behind the tag
-        found = find_mpeg_stream(_read_at(file, offset + len(head), HEAD_BYTES))
+        offset += len(head)
+        head = _read_at(file, offset, HEAD_BYTES)
+        found = find_mpeg_stream(head)
     if found is not None:
         result = _make("mp3" if found[1] == 3 else "mp2", "mp3", rest)
-        # Without a table of contents, libsndfile guesses the length from the bit rate and stops there.
-        counted = any(mark in head[found[0] : found[0] + 200] for mark in (b"Xing", b"Info", b"VBRI"))
-        return result if counted else replace(result, soundfile="second")
+        # Without a count of the frames, libsndfile guesses the length from the bit rate and stops there.
+        counted = counted_bytes(file, size, offset + found[0], head[found[0] :])
+        if counted is None:
+            return replace(result, soundfile="second")
+        return result if counted > _MOSTLY * rest else replace(result, audio_bytes=counted)
+    if find_free_format(head) is not None:
+        return replace(_make("mp3", "mp3", rest), soundfile="only")
     return None
 
 
@@ -222,12 +181,6 @@ def _make(name: str, demuxer: str, audio_bytes: int, truncated: bool = False) ->
 def _read_at(file: BinaryIO, offset: int, count: int) -> bytes:
     file.seek(offset)
     return file.read(count)
-
-
-def _id3_length(head: bytes) -> int:
-    a, b, c, d = (byte & 127 for byte in head[6:10])
-    footer = 10 if head[5] & 0x10 else 0
-    return (a << 21 | b << 14 | c << 7 | d) + 10 + footer
 
 
 def _wav_is_cut(head: bytes, size: int) -> bool:

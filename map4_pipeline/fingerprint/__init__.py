@@ -1,7 +1,7 @@
 """How a recording is recognised: Chromaprint, the spectral hash, and the matching of two fingerprints."""
 
 #: Bump when the fingerprint of the same audio could change.
-FINGERPRINT_VERSION = "3"
+FINGERPRINT_VERSION = "4"
 #: Seconds from the start that a Chromaprint covers, as fpcalc's default.
 FINGERPRINT_SECONDS = 120
 
