@@ -74,6 +74,7 @@ FIELDS = (*NUMBERS, *TEXTS, *_OTHERS)
 _TERM = re.compile(r'(?P<minus>-)?(?P<field>[A-Za-z_]+)(?P<operator>>=|<=|:|=|>|<)(?P<value>"[^"]*"?|[^\s"]*)')
 _WORDS = re.compile(r'(?P<minus>-)?(?:"(?P<phrase>[^"]*)(?P<end>"?)|(?P<word>[^\s"]+))')
 _AGO = re.compile(r"(\d+)\s*([hdwmy])")
+_SIZE_UNITS = {"k": 1e3, "m": 1e6, "g": 1e9}
 _AGO_DAYS = {"h": 1 / 24, "d": 1, "w": 7, "m": 30.44, "y": 365.25}
 
 
@@ -341,13 +342,18 @@ def _number_term(reader: _Reader, name: str, operator: str, value: str, start: i
     # A tempo of 128 is what displays as 128, and the same for other measures: half of the last digit either way.
     if name == "year" or operator == "=":
         return OneOf(name, (exact,), negated)
-    half = 0.5 * 10.0 ** -_decimals(value)
+    half = 0.5 * 10.0 ** -_decimals(value) * _unit(name, value)
     return Range(name, exact - half, exact + half, high_open=True, octaves=octaves, negated=negated)
 
 
 def _decimals(value: str) -> int:
     """Return how many digits behind the point somebody wrote."""
-    return 0 if ":" in value else len(value.partition(".")[2])
+    return 0 if ":" in value else len(value.partition(".")[2].rstrip("kmgKMG"))
+
+
+def _unit(name: str, value: str) -> float:
+    """Return what one of a number's unit is: a size may end with k, M or G."""
+    return _SIZE_UNITS.get(value[-1:].lower(), 1.0) if name == "size" else 1.0
 
 
 def _shown_range(asked: Range, low: str, high: str) -> Range:
@@ -372,11 +378,9 @@ def _number(reader: _Reader, name: str, text: str, start: int) -> float:
             for part in clean.split(":"):
                 seconds = seconds * 60 + float(part)
             return seconds
-        unit = 1.0
-        if name == "size" and clean[-1:].lower() in "kmg":
-            unit, clean = {"k": 1e3, "m": 1e6, "g": 1e9}[clean[-1].lower()], clean[:-1]
-        value = float(clean) * unit
-    except (ValueError, KeyError):
+        unit = _unit(name, clean)
+        value = float(clean if unit == 1.0 else clean[:-1]) * unit
+    except ValueError:
         examples = {"duration": " such as 3:30 or 210", "size": " such as 12M"}
         raise reader.fail(f"'{text}' is no number{examples.get(name, '')}.", start, start + max(1, len(text))) from None
     if value != value or value in (float("inf"), float("-inf")):
@@ -425,7 +429,7 @@ def _moment(reader: _Reader, text: str, start: int) -> tuple[datetime, datetime]
     if match:
         try:
             then = reader.now - timedelta(days=int(match[1]) * _AGO_DAYS[match[2]])
-        except OverflowError:
+        except (OverflowError, ValueError):  # also more digits than Python reads
             raise reader.fail(f"'{text}' is too long ago.", start, start + len(text)) from None
         return then, then
     parts = text.split("-")

@@ -67,6 +67,8 @@ def test_a_user_logs_in_and_uses_the_library_from_afar(
     assert len(invoke("tracks", "--json").stdout.splitlines()) == 3
     assert "Alpha" in invoke("similar", str(ids["Beta"])).stdout
     assert "The best order" in invoke("compare", str(ids["Alpha"]), "beta").stdout
+    assert "'²' finds no track" in invoke("compare", "²", "beta").stderr
+    assert "'²' is neither the id" in invoke("queue", "add", "²").stderr
     assert json.loads(invoke("status", "--json").stdout)["library"]["tracks"] == 3
     assert "3" in invoke("status").stdout
 

@@ -77,6 +77,9 @@ def test_the_example_of_the_page() -> None:
         ("duration:3:30..1:00:00", [Range("duration", 209.5, 3600.5, high_open=True)]),
         ("length>210", [Range("duration", 210, None, low_open=True)]),
         ("size>12M", [Range("size", 12e6, None, low_open=True)]),
+        ("size:12M", [Range("size", 11.5e6, 12.5e6, high_open=True)]),
+        ("size:1.5g", [Range("size", 1.45e9, 1.55e9, high_open=True)]),
+        ("size:4096", [Range("size", 4095.5, 4096.5, high_open=True)]),
         ("key:Am,9B", [Keys(("A minor", "G major"))]),
         ('key:"A minor"', [Keys(("A minor",))]),
         ("key:12A~", [Keys(("Db minor", "Ab minor", "F# minor", "E major"))]),
@@ -124,6 +127,7 @@ def test_an_order() -> None:
         ("sort:colour", "colour", "no order"),
         ("added:yesterday", "yesterday", "is no date"),
         ("added:2026-13", "2026-13", "is no date"),
+        ("added:" + 5000 * "9" + "d", 5000 * "9" + "d", "is too long ago"),
         ("year:nan", "nan", "is no number"),
     ],
 )

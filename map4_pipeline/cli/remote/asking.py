@@ -31,9 +31,9 @@ def add(ctx: click.Context, places: tuple[str, ...], priority: int, wait: bool) 
     ids, found = [], []
     for name in places:
         library, colon, path = name.partition(":")
-        if name.isdigit():
+        if name.isdecimal():
             ids.append(int(name))
-        elif colon and library.isdigit():
+        elif colon and library.isdecimal():
             found.append({"library": int(library), "path": path})
         else:
             raise click.UsageError(f"'{name}' is neither the id of a track nor LIBRARY:PATH.")

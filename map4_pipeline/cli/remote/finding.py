@@ -214,7 +214,7 @@ def duplicates(ctx: click.Context, limit: int, as_json: bool) -> None:
 
 def meant(client: Any, name: str) -> dict[str, Any]:
     """Return the track that a user means: by its id, or by a search that finds exactly one."""
-    if name.isdigit():
+    if name.isdecimal():
         found: dict[str, Any] = client.get_track(int(name))
         return found
     page = client.search(q=name, limit=5)["tracks"]
