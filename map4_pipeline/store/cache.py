@@ -263,19 +263,16 @@ class Cache:
             self._on_lookup(kind, counter is self._hits)
 
     def _connected(self) -> "redis.Redis | None":
-        if self._url is None:
-            return None
-        if self._client is None:
-            import redis
-            from redis.backoff import NoBackoff
-            from redis.retry import Retry
-
-            options: dict[str, Any] = {"socket_timeout": TIMEOUT_SECONDS, "retry": Retry(NoBackoff(), 0)}
-            if not self._url.startswith("unix:"):
-                options["socket_connect_timeout"] = TIMEOUT_SECONDS
+        url = self._url
+        if url is None or self._client is not None:
+            return self._client
+        try:
             with self._lock:
-                if self._client is None:
-                    self._client = redis.Redis.from_url(self._url, **options)
+                self._client = self._client or _client(url)
+        except (ImportError, ValueError) as error:  # nor will there ever be one
+            self._url = None
+            why = "the package redis is missing" if isinstance(error, ImportError) else "REDIS_URL is no address of a server"
+            _LOG.warning("There is no cache: %s.", why)
         return self._client
 
     def _call(self, work: "Callable[[redis.Redis], Any]") -> Any:
@@ -410,6 +407,26 @@ def _json(value: Any) -> bytes:
 def _digest(parts: tuple[Any, ...]) -> str:
     text = json.dumps(parts, ensure_ascii=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _client(url: str) -> "redis.Redis":
+    """Return a client that has not connected yet.
+
+    Raises
+    ------
+    ImportError
+        Without the package redis.
+    ValueError
+        When the address is none.
+    """
+    import redis
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+
+    options: dict[str, Any] = {"socket_timeout": TIMEOUT_SECONDS, "retry": Retry(NoBackoff(), 0)}
+    if not url.startswith("unix:"):
+        options["socket_connect_timeout"] = TIMEOUT_SECONDS
+    return redis.Redis.from_url(url, **options)
 
 
 def _failures() -> tuple[type[Exception], ...]:

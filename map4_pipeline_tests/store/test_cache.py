@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -277,6 +278,24 @@ def test_nobody_listens(engine: Engine) -> None:
         right(engine, cache)
         assert cache.counts().errors == 1
         assert cache.counts().skipped > 0
+
+
+@pytest.mark.parametrize("address", ["localhost:6379", "redis://:hush/1@host", "redis://[::1"])
+def test_an_address_that_is_none_is_told_once(engine: Engine, address: str, caplog: pytest.LogCaptureFixture) -> None:
+    cache = Cache(address)
+    right(engine, cache)
+    assert not cache.answers()
+    assert (cache.enabled, [record.message for record in caplog.records]) == (
+        False, ["There is no cache: REDIS_URL is no address of a server."],
+    )  # fmt: skip
+
+
+def test_without_the_client_there_is_no_cache(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setitem(sys.modules, "redis", None)
+    cache = Cache("redis://127.0.0.1:1/0")
+    assert cache.get("x") is None
+    assert not cache.put("x", 1, 10)
+    assert caplog.text.count("the package redis is missing") == 1
 
 
 def test_full(cache: Cache, server: EmbeddedValkey, engine: Engine) -> None:
