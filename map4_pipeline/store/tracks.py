@@ -343,7 +343,8 @@ def same_audio(conn: Connection, audio_hashes: Sequence[str]) -> list[Candidate]
 def move_track(conn: Connection, moved_id: int, pending_id: int) -> int | None:
     """Give a track whose file moved the place of the pending row that its file was found under.
 
-    The pending row goes; the moved track keeps its id, its playlists and what a user corrected.
+    The pending row goes; the moved track keeps its id, its playlists and what a user corrected. Where it was forgotten
+    meanwhile (`libraries.forget_missing`), nothing changes: the pending row waits for the next run.
 
     Returns
     -------
@@ -361,15 +362,17 @@ def move_track(conn: Connection, moved_id: int, pending_id: int) -> int | None:
         "ctime_ns",
         "inode",
     )
-    missed = select(tracks.c.directory_id).where(tracks.c.id == moved_id, tracks.c.missing_since.is_not(None))
-    left = conn.execute(missed).scalar_one_or_none()
+    moved = select(tracks.c.directory_id, tracks.c.missing_since).where(tracks.c.id == moved_id).with_for_update()
+    there = conn.execute(moved).first()
+    if there is None:
+        return None
     row = conn.execute(delete(tracks).where(tracks.c.id == pending_id).returning(*(tracks.c[name] for name in place))).one()
     conn.execute(
         update(tracks)
         .where(tracks.c.id == moved_id)
         .values(status="pending", missing_since=None, file_hash=None, **dict(zip(place, row, strict=True)))
     )
-    return left
+    return None if there.missing_since is None else int(there.directory_id)
 
 
 _IDENTITY_COLUMNS = ("file_hash", "audio_hash", "audio_hash_kind")

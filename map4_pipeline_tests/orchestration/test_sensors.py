@@ -3,6 +3,7 @@
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -202,6 +203,19 @@ def test_a_row_that_names_no_path_fails_alone(shelf: Shelf, instance: DagsterIns
         said = [entry.error_message for entry in queue.entries(conn, "failed")]
     assert len(said) == 2
     assert all(said)
+
+
+def test_a_whole_library_that_is_elsewhere_here_and_behind_a_link_is_found(tmp_path: Path, settings: Settings) -> None:
+    from map4_pipeline.ingest.queue import Place, find
+    from map4_pipeline.store.libraries import Library
+
+    (tmp_path / "disk" / "a").mkdir(parents=True)
+    (tmp_path / "here").symlink_to("disk")
+    library = Library(1, "music", "Music", b"/registered", True)
+    mapped = settings.model_copy(update={"path_map": f"/registered={tmp_path / 'here'}"})
+    for root in ("/registered", str(tmp_path / "here")):
+        assert find(root, [library], mapped) == Place(library, b"", True)
+        assert find(f"{root}/a", [library], mapped) == Place(library, b"a", True)
 
 
 def test_a_batch_is_settled_in_as_many_queries_whatever_its_size(shelf: Shelf, settings: Settings) -> None:
