@@ -152,13 +152,13 @@ def collect(
             for batch in batches:
                 configured = by_name.get(batch.provider)
                 if configured is None:
-                    report.problems.append(f"A batch of {batch.provider} waits, but there is no key for it.")
+                    _note(report, f"A batch of {batch.provider} waits, but there is no key for it.")
                     continue
                 link = make_link(settings, configured)
                 try:
                     _collect_one(engine, cache, cast(BatchProvider, link.provider), configured, settings, batch, report)
                 except (ProviderError, PriceError) as error:
-                    report.problems.append(f"{batch.provider}: {error}")
+                    _note(report, f"{batch.provider}: {error}")
                 finally:
                     link.provider.close()
             if not wait or not report.running:
@@ -166,6 +166,12 @@ def collect(
             if on_wait is not None:
                 on_wait(report)
             time.sleep(every_seconds)
+
+
+def _note(report: BatchReport, problem: str) -> None:
+    """Add a problem that may come up in every round, once."""
+    if problem not in report.problems:
+        report.problems.append(problem)
 
 
 def _collect_one(

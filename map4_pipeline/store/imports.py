@@ -337,7 +337,7 @@ def _import_m3u(conn: Connection, path: Path, places: PathMap, found: Imported) 
     if entries and not ids:
         raise StoreError(_none_found(conn, path, found, next(iter(entries))))
     found.playlists = 1
-    found.playlist_name = storable_text(playlist.name or path.stem)
+    found.playlist_name = storable_text(playlist.name or path.stem).strip()
     note = storable_text(f"Imported from {path.name}")
     same = and_(playlists.c.name == found.playlist_name, playlists.c.description == note)
     known = conn.execute(select(playlists.c.id).where(same).order_by(playlists.c.id)).scalars().first()

@@ -385,6 +385,20 @@ def test_a_batch_costs_half_and_is_collected_by_another_process(
     assert run(engine, configured, name).total.annotated == 6
 
 
+def test_a_problem_is_told_once_however_long_it_is_waited(engine: Engine, settings: Settings, wire: Wire) -> None:
+    fill(engine, 10)
+    configured = settings_for(settings, wire)
+    chain = configured_providers(configured, ["anthropic"])
+    for run_id in ("a", "b"):
+        assert hand_in(engine, configured, chain[0], Budget(Decimal(5)), Selection(wanted(), limit=5), run_id).handed_in == 1
+    with engine.begin() as conn:
+        conn.execute(text("UPDATE ai_batches SET provider = 'openai' WHERE run_id = 'a'"))
+    rounds: list[int] = []
+    got = collect(engine, configured, chain, wait=True, every_seconds=0.01, on_wait=lambda report: rounds.append(report.running))
+    assert rounds == [1]
+    assert (got.collected, got.problems) == (1, ["A batch of openai waits, but there is no key for it."])
+
+
 def test_a_batch_whose_process_died_while_handing_in_is_found_or_stays_booked(
     engine: Engine, settings: Settings, wire: Wire
 ) -> None:

@@ -305,6 +305,8 @@ def test_a_playlist_of_a_player_becomes_one_of_ours(engine: Engine, library: tup
             brought(engine, tmp_path, "/elsewhere/unknown.mp3\n", name)
     with engine.connect() as conn:
         assert conn.scalars(select(playlists.c.name)).all() == ["Friday"]
+    blank = [brought(engine, tmp_path, lines, " Saturday .m3u8") for _ in range(2)]
+    assert blank[0].playlist_id == blank[1].playlist_id
 
 
 def test_what_is_new_since_the_last_export(engine: Engine, library: tuple[int, ...], tmp_path: Path) -> None:
