@@ -34,7 +34,7 @@ def current_status(configured: Any) -> dict[str, Any]:
     from map4_pipeline.store.file_findings import TOLD, finding_counts
     from map4_pipeline.store.overview import library_overviews
     from map4_pipeline.store.reporting import FORMATS
-    from map4_pipeline.store.scans import state_counts
+    from map4_pipeline.store.scans import analysis_versions, state_counts
     from map4_pipeline.store.snapshot import current_ledger
     from map4_pipeline.store.watching import refusals
 
@@ -42,7 +42,7 @@ def current_status(configured: Any) -> dict[str, Any]:
     try:
         with engine.connect() as conn:
             files, states, libraries = current_ledger(conn), state_counts(conn), library_overviews(conn)
-            findings = finding_counts(conn, TOLD)
+            findings, versions = finding_counts(conn, TOLD), analysis_versions(conn)
             paused, failures, refused = is_paused(conn), recent_run_failures(conn), refusals(conn)
         # A slash needs no escaping in a query, and people read this.
         address = masked(engine.url.render_as_string(hide_password=False)).replace("%2F", "/")
@@ -52,6 +52,7 @@ def current_status(configured: Any) -> dict[str, Any]:
     return {
         "files": files,
         "tracks": states,
+        "analysis_versions": versions,
         "findings": findings,
         "libraries": [library_json(library) for library in libraries],
         "database": {"url": address, "embedded": configured.database_url is None},
@@ -99,6 +100,11 @@ def _show(console: "Console", found: dict[str, Any]) -> None:
     if states["pending"]:
         parts.append(f"{states['pending']:,} waiting for analysis")
     console.print(f"Tracks      {', '.join(parts)}", soft_wrap=True)
+    if len(found["analysis_versions"]) > 1:
+        versions = found["analysis_versions"].items()
+        counts = ", ".join(f"{printable(name)} ({count:,} track{'s' * (count != 1)})" for name, count in versions)
+        told = f"Versions    {counts}: their values are not to be compared; `map4 ingest` without folders measures all by one"
+        console.print(told, style="yellow", soft_wrap=True)
     console.print(f"Database    {found['database']['url']}", soft_wrap=True)
     for number, path in enumerate(found["reports"]):
         console.print(f"{'Reports' if not number else '':<11} {path}", soft_wrap=True)

@@ -29,6 +29,27 @@ def test_pause_and_resume_are_told_by_the_status(invoke: Invoke, seeded: Seeded)
     assert invoke("resume").stdout == "Nothing was paused.\n"
 
 
+def test_the_status_tells_when_values_of_several_engines_stand_beside_each_other(
+    invoke: Invoke, seeded: Seeded, engine: Engine
+) -> None:
+    assert len(json.loads(invoke("status", "--json").stdout)["analysis_versions"]) <= 1
+    assert "Versions" not in invoke("status").stdout
+    there = "status = 'ok' AND missing_since IS NULL AND hidden_at IS NULL"
+    with engine.begin() as conn:
+        conn.execute(text(f"UPDATE tracks SET features_version = '8' WHERE {there}"))
+        one = "8+halftime-1.0"
+        conn.execute(
+            text(f"UPDATE tracks SET features_version = :one WHERE id = (SELECT min(id) FROM tracks WHERE {there})"),
+            {"one": one},
+        )
+    versions = json.loads(invoke("status", "--json").stdout)["analysis_versions"]
+    assert list(versions) == ["8", one]
+    assert versions[one] == 1
+    assert (
+        f"Versions    8 ({versions['8']} tracks), {one} (1 track): their values are not to be compared" in invoke("status").stdout
+    )
+
+
 def test_failed_runs_are_in_the_status(invoke: Invoke, seeded: Seeded, engine: Engine) -> None:
     with engine.begin() as conn:
         assert record_run_failure(conn, "0123456789", "refresh_library", "The disk is full.")
