@@ -5,6 +5,7 @@ of some formats. The file is handed over as a Python object under a demuxer chos
 and never opens anything else, whatever the file says.
 """
 
+import contextlib
 import os
 from collections.abc import Iterator
 from io import SEEK_CUR, SEEK_END, SEEK_SET
@@ -18,10 +19,13 @@ import numpy as np
 from map4_pipeline.audio.decode import BLOCK_FRAMES, open_file
 from map4_pipeline.audio.errors import AudioError
 from map4_pipeline.audio.model import is_lossless
+from map4_pipeline.audio.ogg_links import last_link
 from map4_pipeline.audio.sniff import Sniffed
 
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
+    from av.audio.stream import AudioStream
+    from av.container import InputContainer
     from numpy.typing import NDArray
 
 av.logging.set_level(None)
@@ -73,29 +77,34 @@ class PyAVStream:
 
     def __init__(self, path: str | os.PathLike[str], sniffed: Sniffed) -> None:
         self._file, _ = open_file(path)
+        self._format = sniffed.demuxer
         try:
-            self._container = av.open(
-                _Window(self._file, sniffed.start),
-                mode="r",
-                format=sniffed.demuxer,
-                metadata_errors="replace",
-                options={"protocol_whitelist": "none"},
-            )
+            self._container = self._open_container(sniffed.start)
         except (av.error.FFmpegError, OSError, ValueError) as error:
             self._file.close()
             raise AudioError("damaged", f"The {sniffed.name} file cannot be opened: {_reason(error)}.") from None
         try:
-            self._open_stream(sniffed)
+            self._stream = self._first_stream()
+            self._describe(sniffed)
         except BaseException:
             self.close()
             raise
 
-    def _open_stream(self, sniffed: Sniffed) -> None:
+    def _open_container(self, start: int) -> "InputContainer":
+        self._start = start
+        return av.open(
+            _Window(self._file, start),
+            mode="r",
+            format=self._format,
+            metadata_errors="replace",
+            options={"protocol_whitelist": "none"},
+        )
+
+    def _first_stream(self) -> "AudioStream":
         streams = self._container.streams.audio
         if not streams:
             raise AudioError("no_audio", "The file holds no audio stream.")
-        self._stream = stream = streams[0]
-        context = stream.codec_context
+        context = streams[0].codec_context
         if context is None or context.codec is None or context.name in (None, "none"):
             raise AudioError("unsupported", "The codec of the audio stream is not supported.")
         if _tag(context) in _PROTECTED_TAGS:
@@ -103,6 +112,11 @@ class PyAVStream:
             raise AudioError("encrypted", _PROTECTED)
         context.thread_type = "NONE"
         context.thread_count = 1
+        return streams[0]
+
+    def _describe(self, sniffed: Sniffed) -> None:
+        """Take down what the header says."""
+        stream, context = self._stream, self._stream.codec_context
         # FFmpeg's MP3 decoder is called "mp3float"; the codec is "mp3".
         self.codec = str(getattr(context.codec, "canonical_name", None) or context.name)
         self.container = sniffed.demuxer
@@ -119,8 +133,9 @@ class PyAVStream:
         if not guessed and stream.duration and stream.time_base and self.sample_rate:
             self.declared_frames = int(stream.duration * stream.time_base * self.sample_rate)
         elif not guessed and self._container.duration and len(self._container.streams) == 1:
-            # Matroska gives one length for the whole file, in microseconds.
-            self.declared_frames = int(self._container.duration * self.sample_rate / 1_000_000)
+            # Matroska gives one length for the whole file, in microseconds, from 0 on and not from where the sound begins.
+            length = self._container.duration - max(0, self._container.start_time or 0)
+            self.declared_frames = int(length * self.sample_rate / 1_000_000)
         self.packet_bytes = 0
         self.errors = 0
 
@@ -143,6 +158,32 @@ class PyAVStream:
             yield self._block(pending, shape)
 
     def _frames(self) -> "Iterator[AudioFrame]":
+        try:
+            yield from self._frames_of_container()
+            return
+        except AudioError as error:
+            complaint = error
+        # Rate, channels or codec may change from link to link of an Ogg file, where FFmpeg gives up.
+        while self._open_next_link():
+            with contextlib.suppress(AudioError):
+                yield from self._frames_of_container()
+                return
+        raise complaint
+
+    def _open_next_link(self) -> bool:
+        """Go on at the link of a chained Ogg file at which FFmpeg gave up; return whether there is one."""
+        link = last_link(self._file, self._start, self._file.tell()) if self._format == "ogg" else None
+        if link is None:
+            return False
+        self._container.close()
+        try:
+            self._container = self._open_container(link)
+            self._stream = self._first_stream()
+        except (AudioError, av.error.FFmpegError, OSError, ValueError):
+            return False
+        return True
+
+    def _frames_of_container(self) -> "Iterator[AudioFrame]":
         decoded = False
         failed = 0
         try:

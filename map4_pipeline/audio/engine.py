@@ -136,6 +136,7 @@ def _decode(
     sniffed, openers = candidates(path)
     best: tuple[AudioStream, Intake, str, float] | None = None
     first_error: AudioError | None = None
+    complained = False
     for opener in openers:
         try:
             stream, intake, complaint, seconds = _read(opener, stages, keep_all, extras)
@@ -146,6 +147,9 @@ def _decode(
             continue
         if best is None or intake.frames > best[1].frames:
             best = (stream, intake, complaint, seconds)
+        if complained and not complaint and not stream.errors:
+            stream.errors = 1  # where the stricter decoder stopped, FFmpeg has taken a damaged packet for music
+        complained = bool(complaint)
         # libsndfile stops without a word at the first damaged packet; FFmpeg goes on behind it.
         # Of a WAV file whose header counts no samples, as recorders leave it, FFmpeg reads what there is.
         if not complaint and intake.frames and not seconds_missing(stream, intake.frames):

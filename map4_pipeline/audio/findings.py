@@ -49,8 +49,8 @@ def stream_findings(stream: "AudioStream", sniffed: "Sniffed", frames: int, comp
         text = f"The file ends early: {got:.1f} s {f'of {got + missing:.1f} s ' if missing else ''}could be decoded."
         found.append(Finding("truncated", text, round(got, 3)))
     if stream.errors:
-        text = "One damaged packet was left out." if stream.errors == 1 else f"{stream.errors} damaged packets were left out."
-        found.append(Finding("decoder_errors", text, float(stream.errors)))
+        packets = "one damaged packet" if stream.errors == 1 else f"{stream.errors} damaged packets"
+        found.append(Finding("decoder_errors", f"The file has {packets}.", float(stream.errors)))
     return found
 
 

@@ -121,6 +121,57 @@ def test_eight_channels(name: str, arguments: tuple[str, ...], song: Path, tmp_p
     assert result.features.key == "C major"
 
 
+@pytest.mark.parametrize(
+    ("name", "one", "other"),
+    [
+        ("x.ogg", ("-c:a", "vorbis", "-strict", "-2", "-ac", "2"), ("-c:a", "vorbis", "-strict", "-2", "-ac", "2")),
+        (
+            "x.ogg",
+            ("-c:a", "vorbis", "-strict", "-2", "-ac", "2"),
+            ("-c:a", "vorbis", "-strict", "-2", "-ac", "2", "-ar", "32000"),
+        ),
+        ("x.ogg", ("-c:a", "vorbis", "-strict", "-2", "-ac", "2"), ("-c:a", "libopus")),
+        ("x.opus", ("-c:a", "libopus"), ("-c:a", "libopus", "-ac", "1")),
+    ],
+    ids=["alike", "rate", "codec", "channels"],
+)
+def test_the_links_of_a_chained_ogg_file(
+    name: str, one: tuple[str, ...], other: tuple[str, ...], song: Path, tmp_path: Path
+) -> None:
+    """As recorders of internet radio write them, a link for each title; three, the middle one of another kind."""
+    parts = [
+        sound.encode(song, tmp_path / f"{serial}_{name}", *arguments, "-serial_offset", str(serial))
+        for serial, arguments in ((1, one), (2, other), (3, one))
+    ]
+    path = tmp_path / name
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    result = analyse(path, stages=("features",))
+    assert result.technical.duration == pytest.approx(72.0, abs=0.1)
+    assert result.features is not None
+    assert result.features.key == "C major"
+    assert not result.features.findings
+
+
+def test_sound_that_begins_late_is_not_cut(song: Path, tmp_path: Path) -> None:
+    path = tmp_path / "x.mka"
+    sound.ffmpeg("-itsoffset", "4", "-i", song, "-c:a", "flac", path)
+    result = analyse(path, stages=("features",))
+    assert result.technical.duration == pytest.approx(24.0, abs=0.05)
+    assert result.features is not None
+    assert not result.features.findings
+
+
+def test_damage_within_a_flac_file(song: Path, tmp_path: Path) -> None:
+    """FFmpeg takes it for music and says nothing; libsndfile stops there."""
+    data = bytearray(sound.encode(song, tmp_path / "x.flac").read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 40] = bytes(40)
+    (tmp_path / "x.flac").write_bytes(data)
+    result = analyse(tmp_path / "x.flac", stages=("features",))
+    assert result.technical.duration == pytest.approx(24.0, abs=0.2)
+    assert result.features is not None
+    assert {f.code for f in result.features.findings} == {"decoder_errors"}
+
+
 def test_monkeys_audio(tmp_path: Path) -> None:
     """A mono file of several frames; lossless, so that the figures are those of the same samples in a WAV file."""
     rate = 22050
