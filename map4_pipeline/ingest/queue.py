@@ -106,12 +106,13 @@ def find(file_path: str, libraries: list[Library], settings: Settings) -> Place 
     except ValueError:  # written by another program
         return "This is no path as MAP4 writes it (a backslash is written twice)."
     for library in libraries:
-        for root in {local_root(library, settings.path_map), library.root}:
+        local = local_root(library, settings.path_map)
+        for root in (local, library.root):
             if path == root or path.startswith(root.rstrip(b"/") + b"/"):
                 relative = path[len(root.rstrip(b"/")) + 1 :]
-                here = os.path.join(local_root(library, settings.path_map), relative) if relative else root
                 try:
-                    status = os.lstat(here)
+                    # The root itself may be a link; what is below it may not (`library.walk`).
+                    status = os.lstat(os.path.join(local, relative)) if relative else os.stat(local)
                 except (OSError, ValueError) as error:
                     return f"There is nothing of this name: {getattr(error, 'strerror', error)}."
                 return Place(library, relative, stat.S_ISDIR(status.st_mode))
