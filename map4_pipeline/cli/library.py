@@ -8,7 +8,7 @@ import click
 
 @click.group()
 def library() -> None:
-    """List the registered library roots, tell MAP4 that one was moved, watch or remove one.
+    """List the registered library roots, tell MAP4 that one was moved, watch or remove one, forget what is gone for good.
 
     `map4 ingest FOLDER` registers one.
     """
@@ -128,3 +128,44 @@ def remove(slug: str, yes: bool) -> None:
     finally:
         engine.dispose()
     click.echo(f"Forgotten: {what}.")
+
+
+@library.command()
+@click.argument("slug", required=False)
+@click.option("--days", type=click.FloatRange(min=0), default=30.0, show_default=True, help="Missing for so long or longer.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def forget(slug: str | None, days: float, yes: bool) -> None:
+    """Forget tracks whose files are gone for good, of the library SLUG or of all. No file is touched.
+
+    Their places in playlists and their corrections go with them. The analyses are kept: should the same music come back,
+    nothing is decoded anew. `map4 search is:missing` lists them.
+    """
+    from map4_pipeline.settings import settings
+    from map4_pipeline.store.database import open_database
+    from map4_pipeline.store.libraries import count_missing, forget_missing, library_by_slug
+    from map4_pipeline.store.statistics import refresh_statistics
+
+    engine = open_database(settings())
+    since = f" for {days:g} day{'' if days == 1 else 's'} or longer" if days else ""
+    whose = f" of the library '{slug}'" if slug else ""
+    try:
+        with engine.connect() as conn:
+            found = library_by_slug(conn, slug) if slug else None
+            missing = count_missing(conn, days, found)
+            others = count_missing(conn, 0, found).tracks - missing.tracks
+        kept = f" {others:,} that went later {'is' if others == 1 else 'are'} kept (--days)." if others else ""
+        if not missing.tracks:
+            click.echo(f"No track{whose} has been missing{since}.{kept}")
+            return
+        if not yes:
+            parts = [(missing.places, "place", " in playlists"), (missing.corrected, "corrected track", "")]
+            lost = " and ".join(f"{count:,} {word}{'' if count == 1 else 's'}{where}" for count, word, where in parts if count)
+            told = f" With them go: {lost}." if lost else ""
+            tracks = f"{missing.tracks:,} track{'' if missing.tracks == 1 else 's'}"
+            click.confirm(f"Forget {tracks}{whose}, missing{since}?{told} No file is touched.", abort=True)
+        with engine.begin() as conn:
+            gone = forget_missing(conn, days, found)
+        refresh_statistics(engine)
+    finally:
+        engine.dispose()
+    click.echo(f"Forgotten: {gone:,} missing track{'' if gone == 1 else 's'}{whose}.{kept}")

@@ -3,13 +3,15 @@
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Table, bindparam, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, Table, bindparam, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from map4_pipeline.library.keys import escape_path, slugify
 from map4_pipeline.store.errors import StoreError
+from map4_pipeline.store.playlists import close_gaps
 from map4_pipeline.store.schema import directories, libraries, playlist_tracks, scans, skipped_files, tracks
 
 #: A file's relative path, and its size where that is known.
@@ -175,9 +177,51 @@ def library_size(conn: Connection, library: Library) -> tuple[int, int]:
 
 def remove_library(conn: Connection, library: Library) -> None:
     """Forget a library: its rows go, its files stay as they are, and so do the analyses of what is in them."""
-    for table in (scans, skipped_files, tracks, directories):
+    for table in (scans, skipped_files):
         conn.execute(delete(table).where(table.c.library_id == library.id))
+    _forget(conn, [tracks.c.library_id == library.id])
+    conn.execute(delete(directories).where(directories.c.library_id == library.id))
     conn.execute(delete(libraries).where(libraries.c.id == library.id))
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """Tracks whose files are gone: how many, those of them that a user corrected, and the places they hold in playlists."""
+
+    tracks: int
+    corrected: int
+    places: int
+
+
+def count_missing(conn: Connection, days: float, library: Library | None = None) -> Missing:
+    """Count the tracks, of one library or all, whose files have been gone for so many days or longer."""
+    gone = _missing_for(days, library)
+    counts = select(func.count(), func.count().filter(tracks.c.corrections != {})).select_from(tracks).where(*gone)
+    count, corrected = conn.execute(counts).one()
+    listed = select(func.count()).select_from(playlist_tracks.join(tracks, tracks.c.id == playlist_tracks.c.track_id))
+    return Missing(int(count), int(corrected), int(conn.execute(listed.where(*gone)).scalar_one()))
+
+
+def forget_missing(conn: Connection, days: float, library: Library | None = None) -> int:
+    """Delete the rows of tracks whose files have been gone for so many days or longer, and return how many they were.
+
+    Their places in playlists and their corrections go with them; the analyses of what was in the files stay.
+    """
+    return _forget(conn, _missing_for(days, library))
+
+
+def _forget(conn: Connection, which: Sequence[ColumnElement[bool]]) -> int:
+    """Delete rows of tracks, and return how many; in playlists, the others move up."""
+    listed = select(playlist_tracks.c.playlist_id).join(tracks, tracks.c.id == playlist_tracks.c.track_id)
+    lists = conn.scalars(listed.where(*which).distinct()).all()
+    count = conn.execute(delete(tracks).where(*which)).rowcount
+    close_gaps(conn, lists)
+    return count
+
+
+def _missing_for(days: float, library: Library | None) -> list[ColumnElement[bool]]:
+    gone = [tracks.c.missing_since <= func.now() - timedelta(days=days)]
+    return gone if library is None else [*gone, tracks.c.library_id == library.id]
 
 
 def sample_files(conn: Connection, library: Library, limit: int = 20) -> list[SampledFile]:

@@ -4,7 +4,7 @@
 was not worked out. The scores come from whoever calls: the store knows no rules of mixing.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -285,6 +285,24 @@ def rescore(conn: Connection, playlist_id: int, score: Scoring) -> int:
     after = [None, *score(order)][: len(order)]
     _write_qualities(conn, playlist_id, after[1:])
     return sum(_differ(old, new) for old, new in zip(before, after, strict=True))
+
+
+def close_gaps(conn: Connection, playlist_ids: Collection[int]) -> None:
+    """Let the tracks of playlists move up to where others were forgotten; a transition between new neighbours is unrated."""
+    conn.execute(text("SET CONSTRAINTS uq_playlist_tracks_position DEFERRED"))
+    conn.execute(
+        text(
+            "UPDATE playlist_tracks AS p SET position = n.place, "
+            "transition_quality = CASE WHEN n.before = p.position - 1 THEN p.transition_quality END "
+            "FROM (SELECT id, row_number() OVER along AS place, lag(position) OVER along AS before FROM playlist_tracks "
+            "WHERE playlist_id = ANY(:ids) WINDOW along AS (PARTITION BY playlist_id ORDER BY position)) AS n "
+            "WHERE n.id = p.id AND n.place <> p.position"
+        ),
+        {"ids": list(playlist_ids)},
+    )
+    conn.execute(text("SET CONSTRAINTS uq_playlist_tracks_position IMMEDIATE"))
+    for playlist_id in playlist_ids:
+        _touched(conn, playlist_id)
 
 
 def _differ(old: float | None, new: float | None) -> bool:

@@ -12,9 +12,11 @@ from map4_pipeline.cli.estimate import size_text, time_text
 from map4_pipeline.ingest.roots import check_new_root
 from map4_pipeline.settings import Settings
 from map4_pipeline.store import queue
+from map4_pipeline.store.corrections import correct
 from map4_pipeline.store.errors import StoreError
 from map4_pipeline.store.failures import record_run_failure
 from map4_pipeline.store.libraries import all_libraries, local_root, register_library, registered_path, relocate_library
+from map4_pipeline.store.playlists import create_playlist, entries
 from map4_pipeline.store.schema import VERSION_TABLE
 
 from .conftest import Invoke, Seeded
@@ -61,6 +63,41 @@ def test_failed_runs_are_in_the_status(invoke: Invoke, seeded: Seeded, engine: E
     assert "Long ago" not in shown
     (run,) = json.loads(invoke("status", "--json").stdout)["failed_runs"]
     assert run["message"] == "The disk is full."
+
+
+def test_tracks_that_are_gone_for_good_are_forgotten_with_what_hangs_on_them(
+    invoke: Invoke, seeded: Seeded, engine: Engine
+) -> None:
+    slug = seeded.library.slug
+    with engine.begin() as conn:
+        ids = {name: id_ for id_, name in conn.execute(text("SELECT id, file_name FROM tracks"))}
+        conn.execute(text("UPDATE tracks SET missing_since = now() - interval '3 days' WHERE file_name = 'two.mp3'"))
+        correct(conn, ids["gone.mp3"], {"bpm": 126.0}, user_id=None, user_name="Anna")
+        order = [ids[name] for name in ("one.mp3", "gone.mp3", "three.mp3", "two.mp3")]
+        made = create_playlist(conn, "mine", order, qualities=[0.5, 0.6, 0.7])
+    asked = invoke("library", "forget", slug)
+    assert (asked.exit_code, "Forgotten" in asked.stdout) == (2, False), "nobody has said yes"
+    told = "Forget 1 track of the library 'music-blue', missing for 30 days or longer? With them go: 1 place in playlists and 1"
+    assert told in asked.stdout
+    done = invoke("library", "forget", "--yes")
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert done.stdout == "Forgotten: 1 missing track. 1 that went later is kept (--days).\n"
+    with engine.connect() as conn:
+        left = set(conn.scalars(text("SELECT file_name FROM tracks")))
+        listed = [(entry.position, entry.track["id"], entry.transition_quality) for entry in entries(conn, made.id)]
+    assert left == {"one.mp3", "two.mp3", "three.mp3", "broken.mp3"}
+    assert listed == [(1, order[0], None), (2, order[2], None), (3, order[3], 0.7)], "the places move up"
+    assert "No track has been missing for 30 days or longer." in invoke("library", "forget").stdout
+    assert invoke("library", "forget", "--days", "0", "--yes").stdout == "Forgotten: 1 missing track.\n"
+    assert invoke("library", "forget", "--days", "0").stdout == "No track has been missing.\n"
+    assert json.loads(invoke("status", "--json").stdout)["tracks"] == {
+        "ok": 2,
+        "failed": 1,
+        "missing": 0,
+        "pending": 0,
+        "total": 3,
+    }
+    assert invoke("library", "forget", "no-such-library").exit_code == 2
 
 
 def test_an_older_program_refuses_the_database_of_a_newer_one(invoke: Invoke, seeded: Seeded, engine: Engine) -> None:

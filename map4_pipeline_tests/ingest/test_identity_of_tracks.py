@@ -6,9 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection
 
 from map4_pipeline.library.model import Tags
 from map4_pipeline.library.tag_writer import write_tags
+from map4_pipeline.store import tracks as store
+from map4_pipeline.store.libraries import forget_missing
 
 from .music import Shelf, counts, music_bytes, write_music
 
@@ -200,6 +203,47 @@ def test_a_missing_file_that_turns_up_elsewhere_is_the_same_track(shelf: Shelf, 
     assert visit.summary.effort.decodes == 0
     assert shelf.tracks()["b/renamed.wav"]["id"] == before["id"]
     assert "a/1.wav" not in shelf.tracks()
+
+
+def test_a_forgotten_track_that_comes_back_is_a_new_one_without_a_decode(shelf: Shelf, tmp_path: Path) -> None:
+    shelf.add("a/1.wav", 1)
+    shelf.add("a/2.wav", 2)
+    shelf.visit()
+    before = shelf.tracks()["a/1.wav"]
+    (shelf.root / "a/1.wav").rename(tmp_path / "away.wav")
+    shelf.visit()
+    with shelf.engine.begin() as conn:
+        assert forget_missing(conn, 1.0) == 0, "not missing for a day"
+        assert forget_missing(conn, 0.0, shelf.library()) == 1
+    (tmp_path / "away.wav").rename(shelf.root / "a/1.wav")
+    back = shelf.visit()
+    assert (counts(back.ledger), back.summary.effort.decodes) == ({"seen": 2, "reused": 1, "unchanged": 1}, 0)
+    row = shelf.tracks()["a/1.wav"]
+    assert row["id"] != before["id"]
+    assert row["bpm"] == before["bpm"]
+
+
+def test_a_file_whose_track_is_forgotten_while_it_is_being_found_again_waits_for_the_next_run(
+    shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf.add("a/1.wav", 1)
+    shelf.add("a/2.wav", 2)
+    shelf.visit()
+    (shelf.root / "a/1.wav").rename(tmp_path / "away.wav")
+    shelf.visit()
+    (tmp_path / "away.wav").rename(shelf.root / "a/renamed.wav")
+    moving = store.move_track
+
+    def forgotten_first(conn: Connection, moved_id: int, pending_id: int) -> int | None:
+        assert forget_missing(conn, 0.0) == 1
+        return moving(conn, moved_id, pending_id)
+
+    monkeypatch.setattr(store, "move_track", forgotten_first)
+    shelf.visit()
+    assert shelf.tracks()["a/renamed.wav"]["status"] == "pending"
+    monkeypatch.undo()
+    shelf.visit()
+    assert {name: row["status"] for name, row in shelf.tracks().items()} == {"a/2.wav": "ok", "a/renamed.wav": "ok"}
 
 
 def test_a_file_replaced_by_a_link_is_skipped_and_its_track_missing(shelf: Shelf, tmp_path: Path) -> None:
