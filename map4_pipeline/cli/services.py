@@ -8,12 +8,10 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 import urllib.error
 import urllib.request
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,19 +22,18 @@ import click
 
 from map4_pipeline.cli import service
 from map4_pipeline.observe.files import BACKUPS, MAX_BYTES
+from map4_pipeline.orchestration.instance import LOCATION, code_server_socket, write_workspace
 from map4_pipeline.store.errors import InfrastructureError
 
 if TYPE_CHECKING:
     from map4_pipeline.settings import Settings
 
-LOCATION = "map4"
 MODULE = "map4_pipeline.orchestration.definitions"
 #: A service's log is put aside at each start, and cut when it grows beyond this while it runs.
 LOG_BYTES = MAX_BYTES
 LOGS_KEPT = BACKUPS
 #: A run gets this long to write down that it was ended.
 STOP_SECONDS = 20.0
-_MAX_SOCKET_PATH = 100
 _LOCATIONS_QUERY = """{ workspaceOrError { ... on Workspace { locationEntries {
   locationOrLoadError { __typename ... on PythonError { message } } } } } }"""
 
@@ -160,16 +157,16 @@ class Services:
     def start(self) -> None:
         """Start the services; webserver and daemon wait for the code server by themselves."""
         where = self._socket()
-        workspace = self._home / "workspace.yaml"
+        server: dict[str, str | int]
         if sys.platform == "win32":
             port = free_port("127.0.0.1", 0)
             listen, waiting = ["--port", str(port), "--host", "127.0.0.1"], None
-            server = f"host: 127.0.0.1\n      port: {port}"
+            server = {"host": "127.0.0.1", "port": port}
         else:
             where.unlink(missing_ok=True)
             listen, waiting = ["--socket", str(where)], str(where)
-            server = f"socket: {json.dumps(str(where))}"
-        workspace.write_text(f"load_from:\n  - grpc_server:\n      {server}\n      location_name: {LOCATION}\n")
+            server = {"socket": str(where)}
+        workspace = write_workspace(self._home, server)
         code = ["api", "grpc", *listen, "--module-name", MODULE, "--location-name", LOCATION]
         code += ["--empty-working-directory", "--use-python-environment-entry-point"]
         web = ["--host", self._host, "--port", str(self._port), "--workspace", str(workspace)]
@@ -252,24 +249,16 @@ class Services:
         return found
 
     def _socket(self) -> Path:
-        """Return the code server's socket: the same at every start, so that what a killed one left open is known.
-
-        A path that is too long for a socket is replaced by one in a folder that only this user can open.
-        """
-        name = self._home / ".map4-id"
-        if not name.exists():
-            name.write_text(uuid.uuid4().hex[:12])
-        identity = name.read_text().strip()
-        path = self._home / f"code-{identity}.sock"
-        if len(os.fsencode(path)) <= _MAX_SOCKET_PATH:
-            return path
-        folder = Path(tempfile.gettempdir()) / f"map4-{os.getuid()}-{identity}"
-        folder.mkdir(mode=0o700, exist_ok=True)
-        state = folder.lstat()
-        if state.st_uid != os.getuid() or state.st_mode & 0o077 or folder.is_symlink():
-            raise InfrastructureError(f"{folder} belongs to somebody else. Set MAP4_HOME to a folder with a shorter path.")
-        self._temporary = folder
-        return folder / "code.sock"
+        """Return the code server's socket; a folder of its own outside Dagster's home is one that only this user can open."""
+        path = code_server_socket(self._home)
+        folder = path.parent
+        if folder != self._home:
+            folder.mkdir(mode=0o700, exist_ok=True)
+            state = folder.lstat()
+            if state.st_uid != os.getuid() or state.st_mode & 0o077 or folder.is_symlink():
+                raise InfrastructureError(f"{folder} belongs to somebody else. Set MAP4_HOME to a folder with a shorter path.")
+            self._temporary = folder
+        return path
 
     # Watching and ending
 

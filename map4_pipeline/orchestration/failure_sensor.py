@@ -5,6 +5,7 @@ from typing import Any
 from dagster import DefaultSensorStatus, RunFailureSensorContext, SensorDefinition, run_failure_sensor
 
 from map4_pipeline.orchestration.alerts import send_alerts
+from map4_pipeline.orchestration.scope import owner_of
 from map4_pipeline.settings import Settings
 from map4_pipeline.store.failures import record_run_failure
 
@@ -22,6 +23,8 @@ def failed_runs(settings: Settings) -> SensorDefinition:
         from map4_pipeline.store.database import open_database
 
         run = context.dagster_run
+        if owner_of(run.tags) is not None and _was_interrupted(context):  # Ctrl-C on `map4 ingest`: whoever did it knows
+            return
         message = _why(context)
         engine = open_database(settings)
         try:
@@ -39,11 +42,26 @@ def failed_runs(settings: Settings) -> SensorDefinition:
     return note
 
 
-def _why(context: RunFailureSensorContext) -> str:
-    """Return the innermost reason of a run's failure, in a sentence."""
+def _errors(context: RunFailureSensorContext) -> list[Any]:
+    """Return the error that ended a run and its causes, the innermost last."""
     details: list[Any] = [event.event_specific_data for event in context.get_step_failure_events()]
     error = next((detail.error for detail in details if getattr(detail, "error", None) is not None), None)
-    while error is not None and error.cause is not None:
+    found = []
+    while error is not None:
+        found.append(error)
         error = error.cause
+    return found
+
+
+def _was_interrupted(context: RunFailureSensorContext) -> bool:
+    """Return whether a signal ended the run."""
+    return any(error.cls_name in ("DagsterExecutionInterruptedError", "KeyboardInterrupt") for error in _errors(context))
+
+
+def _why(context: RunFailureSensorContext) -> str:
+    """Return the innermost reason of a run's failure, in a sentence."""
+    if _was_interrupted(context):
+        return "The run was interrupted: `map4 up` was stopped, or the run's process was told to end."
+    error = next(reversed(_errors(context)), None)
     said = error.message if error is not None else context.failure_event.message or "no reason was recorded"
     return said.strip().splitlines()[0][:500]

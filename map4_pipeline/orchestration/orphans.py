@@ -11,7 +11,7 @@ import socket
 import psutil
 from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 
-from map4_pipeline.orchestration.scope import OWNER_TAG
+from map4_pipeline.orchestration.scope import owner_of
 
 #: In the tags of a run that a code server executes: where that server listens.
 _GRPC_TAG = ".dagster/grpc_info"
@@ -28,7 +28,7 @@ def close_orphans(instance: DagsterInstance) -> int:
     closed = 0
     for record in instance.get_run_records(RunsFilter(statuses=_OPEN)):
         run = record.dagster_run
-        host, _, rest = run.tags.get(OWNER_TAG, "").partition(":")
+        host, _, rest = (owner_of(run.tags) or "").partition(":")
         if host != socket.gethostname():
             continue
         pid, _, started = rest.partition(":")

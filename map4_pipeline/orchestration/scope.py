@@ -19,6 +19,8 @@ LIBRARIES_TAG = "map4/libraries"
 WHOLE_LINE_TAG = "map4/whole_line"
 #: Process that executes the run itself (`map4 ingest`), as `host:pid:start time`.
 OWNER_TAG = "map4/owner"
+#: Dagster's; a run that is executed again has the tags of the first one besides, and is nobody's part any more.
+_PARENT_TAG = "dagster/parent_run_id"
 #: The batch of rows of `analysis_queue` that a run was launched for.
 QUEUE_TAG = "map4/queue"
 #: Requests of the API that asked for what a run does (X-Request-ID), with commas between.
@@ -26,9 +28,16 @@ REQUEST_TAG = "map4/request_id"
 
 
 def scan_ids_of(tags: Mapping[str, str]) -> dict[int, int]:
-    """Return {library id: scan id} from a run's tags."""
+    """Return {library id: scan id} from a run's tags; the scans of a run that is executed again are closed."""
+    if _PARENT_TAG in tags:
+        return {}
     pairs = (pair.split(":") for pair in tags.get(SCANS_TAG, "").split(",") if pair)
     return {int(library): int(scan) for library, scan in pairs}
+
+
+def owner_of(tags: Mapping[str, str]) -> str | None:
+    """Return the process that executes the run itself, or None where Dagster launched it."""
+    return None if _PARENT_TAG in tags else tags.get(OWNER_TAG)
 
 
 def scans_tag(scan_ids: dict[int, int]) -> str:

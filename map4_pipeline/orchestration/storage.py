@@ -1,5 +1,7 @@
 """Dagster's storage on PostgreSQL without configuration, with the events of many partitions in one statement.
 
+It also tells Dagster where the jobs of `map4 ingest` are defined, which executes its runs itself.
+
 This is the only module that touches Dagster's private parts. Measured on Dagster 1.13 with 6 assets x 800 partitions:
 the stock PostgreSQL storage spends 196 s on events, this one 5.5 s, because it writes the planned events of a range in
 one INSERT and keeps its connections. Should a Dagster release change what is overridden here, the stock class is
@@ -10,19 +12,27 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Self
 
 import sqlalchemy
 import sqlalchemy.pool
-from dagster import DagsterEventType, EventLogEntry, Field, StringSource
+from dagster import DagsterEventType, DagsterRun, EventLogEntry, Field, StringSource
+from dagster._core.definitions.repository_definition import SINGLETON_REPOSITORY_NAME
+from dagster._core.remote_origin import CodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 from dagster._core.storage.event_log.schema import SqlEventLogStorageMetadata, SqlEventLogStorageTable
 from dagster._core.storage.runs.schema import RunStorageSqlMetadata
 from dagster._core.storage.schedules.schema import ScheduleStorageSqlMetadata
+from dagster._core.storage.tags import CODE_LOCATION_TAG
+from dagster._core.workspace.load import location_origins_from_yaml_paths
 from dagster._serdes import ConfigurableClassData
 from dagster_postgres import DagsterPostgresStorage
 from dagster_postgres.event_log.event_log import PostgresEventLogStorage
+from dagster_postgres.run_storage import PostgresRunStorage
 from dagster_postgres.utils import create_pg_engine
 
+from map4_pipeline.orchestration.instance import LOCATION
+from map4_pipeline.orchestration.scope import owner_of
 from map4_pipeline.store.database import advisory_lock
 
 # Read by Dagster when a run writes events; 0, its default, writes each materialization by itself.
@@ -101,6 +111,34 @@ class BatchingEventLogStorage(PostgresEventLogStorage):
             return int(conn.execute(sqlalchemy.delete(SqlEventLogStorageTable).where(old, ~kept)).rowcount)
 
 
+class LocatedRunStorage(PostgresRunStorage):
+    """Writes down where the job of a run is defined that `map4 ingest` executes itself.
+
+    The UI's timeline, the pages of jobs and the sensor `failed_runs` go by that; Dagster knows it of runs that it launches.
+    """
+
+    def add_run(self, dagster_run: DagsterRun) -> DagsterRun:
+        """Add a run."""
+        location = _map4_location() if owner_of(dagster_run.tags) and dagster_run.remote_job_origin is None else None
+        if location is not None:
+            origin = RemoteJobOrigin(RemoteRepositoryOrigin(location, SINGLETON_REPOSITORY_NAME), dagster_run.job_name)
+            dagster_run = dagster_run.with_job_origin(origin).with_tags({**dagster_run.tags, CODE_LOCATION_TAG: LOCATION})
+        return super().add_run(dagster_run)
+
+
+def _map4_location() -> CodeLocationOrigin | None:
+    """Return MAP4's code location as workspace.yaml in Dagster's home says it, or None when it is not known."""
+    workspace = Path(os.environ.get("DAGSTER_HOME", ""), "workspace.yaml")
+    if not workspace.is_file():
+        return None
+    try:
+        locations = location_origins_from_yaml_paths([str(workspace)])
+    except Exception:  # noqa: BLE001
+        # A workspace that somebody wrote, and that Dagster refuses: its services say so when they are started.
+        return None
+    return next((location for location in locations if location.location_name == LOCATION), None)
+
+
 @contextlib.contextmanager
 def _whole_tables(connection: sqlalchemy.Connection) -> Iterator[None]:
     """Let the block make Dagster's tables where there are none; what a killed process left half made is made anew."""
@@ -129,6 +167,8 @@ class Map4Storage(DagsterPostgresStorage):
         engine.dispose()
         if all(hasattr(PostgresEventLogStorage, name) for name in _NEEDED):
             self._event_log_storage = BatchingEventLogStorage(postgres_url, should_autocreate_tables=False)
+        if hasattr(DagsterRun, "with_job_origin"):
+            self._run_storage = LocatedRunStorage(postgres_url, should_autocreate_tables=False)
         # The stock storages open a connection per statement; a run over many partitions needs thousands.
         for storage in (self._event_log_storage, self._run_storage, self._schedule_storage):
             storage._engine = create_pg_engine(

@@ -66,6 +66,14 @@ def test_an_import_is_followed_by_no_run(up: Up) -> None:
     assert not up.runs(dagster__from_automation_condition="true")
 
 
+def test_an_import_is_on_the_page_of_its_job(up: Up) -> None:
+    """What the UI's timeline, too, draws of a job: `map4 ingest` ran before the code location was there."""
+    query = """{ pipelineOrError(params: {repositoryName: "__repository__", repositoryLocationName: "map4",
+      pipelineName: "ingest_library"}) { ... on Pipeline { runs(limit: 9) { repositoryOrigin { repositoryLocationName } } } } }"""
+    (run, *_) = up.graphql(query)["pipelineOrError"]["runs"]
+    assert run["repositoryOrigin"] == {"repositoryLocationName": "map4"}
+
+
 def _ticks(up: Up, sensor: str) -> list[dict[str, Any]]:
     """Return a sensor's ticks, newest first."""
     query = """query($name: String!) { sensorOrError(sensorSelector: {repositoryName: "__repository__",

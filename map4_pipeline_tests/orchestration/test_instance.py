@@ -1,5 +1,6 @@
 """Dagster's home and storage: made by MAP4, changed by nobody but the user, quick with many partitions."""
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ from dagster import (
     AssetKey,
     DagsterEventType,
     DagsterInstance,
+    DagsterRun,
     DynamicPartitionsDefinition,
+    RunsFilter,
     asset,
     materialize,
 )
@@ -22,7 +25,10 @@ from sqlalchemy import create_engine, event, inspect, text
 
 from map4_pipeline.orchestration import instance as module
 from map4_pipeline.orchestration import storage
-from map4_pipeline.orchestration.instance import instance_template, prepare_home
+from map4_pipeline.orchestration.definitions import build_defs
+from map4_pipeline.orchestration.instance import code_server_socket, instance_template, prepare_home
+from map4_pipeline.orchestration.orphans import owner_tag
+from map4_pipeline.orchestration.scope import OWNER_TAG
 from map4_pipeline.orchestration.storage import BatchingEventLogStorage, Map4Storage
 from map4_pipeline.settings import Settings
 from map4_pipeline.store.errors import InfrastructureError
@@ -74,6 +80,49 @@ def test_a_home_that_cannot_be_made_is_told_in_a_sentence(settings: Settings, no
     (tmp_path / "file").touch()
     with pytest.raises(InfrastructureError, match="Set MAP4_HOME to a folder that can"):
         prepare_home(settings.model_copy(update={"home": tmp_path / "file"}))
+
+
+def run_of(instance: DagsterInstance, **tags: str) -> DagsterRun:
+    return instance.create_run_for_job(build_defs().resolve_job_def("refresh_library"), tags=tags)
+
+
+def test_a_run_of_map4_ingest_is_where_the_ui_looks_for_it(instance: DagsterInstance, settings: Settings) -> None:
+    run = run_of(instance, **{OWNER_TAG: owner_tag()})
+    assert run.remote_job_origin is not None
+    assert run.remote_job_origin.location_name == "map4"
+    assert run.remote_job_origin.job_name == "refresh_library"
+    repository = run.remote_job_origin.repository_origin
+    assert repository.code_location_origin.socket == str(code_server_socket(settings.dagster_home))  # type: ignore[attr-defined]
+    # The timeline and the pages of jobs filter by this label.
+    found = instance.get_runs(RunsFilter(tags={".dagster/repository": "__repository__@map4", "dagster/code_location": "map4"}))
+    assert [one.run_id for one in found] == [run.run_id]
+
+
+def test_a_run_is_given_no_code_location_that_is_not_known(
+    instance: DagsterInstance, settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert run_of(instance).remote_job_origin is None, "whoever executes this one is not `map4 ingest`"
+    tags = {OWNER_TAG: owner_tag()}
+    again = run_of(instance, **tags, **{"dagster/parent_run_id": "of a run that is executed again"})
+    assert again.remote_job_origin is None
+    workspace = settings.dagster_home / "workspace.yaml"
+    for written in ("load_from: [{grpc_server: {port: 4000, location_name: mine}}]", "load_from: []", "load: what", ""):
+        workspace.write_text(written)
+        assert run_of(instance, **tags).remote_job_origin is None, written
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    assert run_of(instance, **tags).remote_job_origin is None
+
+
+def test_the_code_location_of_a_home_stays_the_same(settings: Settings, no_dagster_home: None) -> None:
+    home = prepare_home(settings)
+    workspace = (home / "workspace.yaml").read_text()
+    assert json.dumps(str(code_server_socket(home))) in workspace
+    assert prepare_home(settings) == home
+    assert (home / "workspace.yaml").read_text() == workspace
+    deep = home / ("d" * 100)
+    deep.mkdir()
+    assert len(os.fsencode(code_server_socket(deep))) <= 100
+    assert code_server_socket(deep) == code_server_socket(deep)
 
 
 def count_statements(instance: DagsterInstance) -> list[str]:

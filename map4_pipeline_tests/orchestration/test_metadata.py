@@ -45,3 +45,4 @@ def test_a_bar_chart_shows_every_count_however_small() -> None:
 def test_the_scans_of_a_run_travel_in_a_tag() -> None:
     assert scan_ids_of({"map4/scans": scans_tag({2: 20, 1: 10})}) == {1: 10, 2: 20}
     assert scan_ids_of({}) == {}
+    assert scan_ids_of({"map4/scans": "1:10", "dagster/parent_run_id": "a run that is executed again"}) == {}

@@ -247,6 +247,8 @@ def test_a_run_of_a_killed_process_is_closed_and_those_of_others_are_not(instanc
         name: instance.create_run_for_job(job, tags={OWNER_TAG: tag}, status=DagsterRunStatus.STARTED).run_id
         for name, tag in owners.items()
     }
+    gone = {OWNER_TAG: owners["nobody"], "dagster/parent_run_id": runs["nobody"]}
+    runs["executed again in the UI"] = instance.create_run_for_job(job, tags=gone, status=DagsterRunStatus.STARTED).run_id
     assert close_orphans(instance) == 3
     failed = {name for name, id_ in runs.items() if instance.get_run_by_id(id_).status == DagsterRunStatus.FAILURE}  # type: ignore[union-attr]
     assert failed == {"a reused process id", "nobody", "unreadable"}

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from dagster import (
+    DagsterExecutionInterruptedError,
     DagsterInstance,
     DagsterRunStatus,
     RunRequest,
@@ -19,7 +20,8 @@ from map4_pipeline.observe.logs import log_path
 from map4_pipeline.orchestration.alerts import send_alerts
 from map4_pipeline.orchestration.definitions import build_defs
 from map4_pipeline.orchestration.failure_sensor import failed_runs
-from map4_pipeline.orchestration.scope import QUEUE_TAG, REQUEST_TAG, SCANS_TAG
+from map4_pipeline.orchestration.orphans import owner_tag
+from map4_pipeline.orchestration.scope import OWNER_TAG, QUEUE_TAG, REQUEST_TAG, SCANS_TAG
 from map4_pipeline.orchestration.under_way import RANGE_TAGS, under_way
 from map4_pipeline.settings import Settings, load_settings
 from map4_pipeline.store import queue
@@ -318,6 +320,32 @@ def test_a_failed_run_is_noted_once_and_told(shelf: Shelf, instance: DagsterInst
     assert "is not there" in failure.message
     assert len(chat.messages) == 1
     assert failure.message in chat.messages[0]["text"]
+
+
+def test_a_run_that_was_interrupted_is_told_in_words_and_ctrl_c_on_an_ingest_is_not_told(
+    shelf: Shelf, instance: DagsterInstance, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf.add("a/1.wav", 1)
+    shelf.library()
+
+    def interrupted(*_: Any) -> Any:
+        raise DagsterExecutionInterruptedError
+
+    monkeypatch.setattr("map4_pipeline.orchestration.refresh.libraries_of", interrupted)
+    noted = []
+    mine: dict[str, str]
+    for mine in ({}, {OWNER_TAG: owner_tag()}):
+        result = execute(instance, "refresh_library", tags=mine, fails=True)
+        context = build_run_status_sensor_context(
+            sensor_name="failed_runs",
+            dagster_event=result.get_run_failure_event(),
+            dagster_instance=instance,
+            dagster_run=result.dagster_run,
+        ).for_run_failure()
+        failed_runs(settings)(context)
+        with shelf.engine.connect() as conn:
+            noted.append([failure.message for failure in recent_run_failures(conn)])
+    assert noted[0] == noted[1] == ["The run was interrupted: `map4 up` was stopped, or the run's process was told to end."]
 
 
 def test_an_alert_that_cannot_be_sent_is_told_without_its_secret(settings: Settings) -> None:
