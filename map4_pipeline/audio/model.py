@@ -183,7 +183,7 @@ class Features:
     spectral_cutoff_hz : float or None
         Frequency above which the track holds nothing, Hz; None where the spectrum reaches its end.
     beat_first : float or None
-        Time of the first beat, seconds from the first audible sample of the decoded stream.
+        Time of the first beat, `beat_times[0]`: seconds from the first decoded sample, silence at the start included.
     beat_times : tuple of float
         Seconds; empty when there is no beat.
     beats_per_bar : int or None

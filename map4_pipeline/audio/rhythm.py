@@ -13,7 +13,7 @@ from map4_pipeline.audio.spectra import RHYTHM_FPS
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-#: Mel bands (of 40) counted as low (below 300 Hz: kick and bass) and high (above 2.3 kHz: hats, cymbals, snare).
+#: Mel bands (of 40) counted as low (centres up to 393 Hz: kick and bass) and high (from 2.3 kHz: hats, cymbals, snare).
 LOW_BANDS = slice(0, 6)
 HIGH_BANDS = slice(20, 40)
 #: Power over the track's mean is compressed as log(1 + c x): c = 100 keeps quiet hats and flattens crescendi.

@@ -86,6 +86,14 @@ def estimate_tuning(frequency: "NDArray[np.float32]", weight: "NDArray[np.float3
     return float(np.arctan2(y, x) / (2 * np.pi)), float(np.hypot(x, y) / (float(weight.sum()) + 1e-12))
 
 
+def track_tuning(spectra: Spectra) -> tuple[float, float]:
+    """Return what `estimate_tuning` finds in all peaks of a track; (0, 0) where there are none."""
+    # Below 100 Hz a bin is wider than a semitone: those peaks say nothing about tuning.
+    exact = spectra.peak_frequency > _TUNING_LOW
+    weight = spectra.peak_weight * np.sqrt(spectra.peak_magnitude)
+    return estimate_tuning(spectra.peak_frequency[exact], weight[exact])
+
+
 def chroma_frames(spectra: Spectra, tuning: float) -> "NDArray[np.float32]":
     """Return the harmonic pitch class profile of every tonal frame, shape (n, 12), each frame's maximum 1.
 
@@ -132,10 +140,7 @@ def estimate_key(spectra: Spectra) -> Tonality:
     """Estimate key, key changes and tuning of a track."""
     if len(spectra.peak_frequency) < 8:
         return _no_key(spectra, "no pitched sound found")
-    weight = spectra.peak_weight * np.sqrt(spectra.peak_magnitude)
-    # Below 100 Hz a bin is wider than a semitone: those peaks say nothing about tuning.
-    exact = spectra.peak_frequency > _TUNING_LOW
-    tuning, focus = estimate_tuning(spectra.peak_frequency[exact], weight[exact])
+    tuning, focus = track_tuning(spectra)
     if focus < MIN_FOCUS:
         return _no_key(spectra, "atonal")
     frames = chroma_frames(spectra, tuning)

@@ -72,6 +72,26 @@ def check_jams(document: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
+@pytest.mark.parametrize("seconds", [0.5, 1.0, 1.5, 2.0])
+def test_chroma_is_told_of_sounds_too_short_for_a_key(tmp_path: Path, seconds: float) -> None:
+    tone = np.sin(2 * np.pi * 440 * sound.times(seconds)) * 0.3
+    frames = frame_features(sound.write(tmp_path / "x.wav", tone))
+    assert (frames.chroma.argmax(axis=1) == 9).all()
+    assert frames.chroma.max(axis=1) == pytest.approx(1, abs=1e-6)
+    hiss = np.random.default_rng(1).standard_normal(sound.RATE * 5) * 0.1
+    assert not frame_features(sound.write(tmp_path / "hiss.wav", hiss)).chroma.any()
+
+
+def test_low_and_high_onsets_end_where_they_are_said_to(tmp_path: Path) -> None:
+    def strength(hertz: float) -> tuple[float, float]:
+        burst = np.sin(2 * np.pi * hertz * sound.times(0.25)) * np.hanning(len(sound.times(0.25))) * 0.5
+        frames = frame_features(sound.write(tmp_path / "x.wav", np.tile(np.concatenate([burst, np.zeros_like(burst)]), 6)))
+        return float(frames.onset_low.max()), float(frames.onset_high.max())
+
+    assert strength(390)[0] > 0.6 * strength(200)[0] > 4 * strength(480)[0]
+    assert strength(2350)[1] > 0.6 * strength(2600)[1] > 4 * strength(1900)[1]
+
+
 def test_frames_tell_level_brightness_and_pitch(tmp_path: Path) -> None:
     silence, tone = np.zeros(sound.RATE), np.sin(2 * np.pi * 440 * sound.times(2)) * 0.5
     frames = frame_features(sound.write(tmp_path / "x.wav", np.concatenate([silence, tone])))
