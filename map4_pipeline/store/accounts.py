@@ -11,6 +11,7 @@ from sqlalchemy import Connection, bindparam, delete, func, insert, select, text
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.exc import IntegrityError
 
+from map4_pipeline.store.database import storable_text
 from map4_pipeline.store.errors import StoreError
 from map4_pipeline.store.marks import cut, read_mark
 from map4_pipeline.store.schema import api_tokens, libraries, user_identities, user_libraries, users
@@ -90,7 +91,8 @@ def get_user(conn: Connection, user_id: int) -> User | None:
 def find_user(conn: Connection, name: str) -> tuple[User, str | None] | None:
     """Return an account by its name, whatever the case, and the hash of its password; None for one that has run out."""
     ran_out = func.coalesce(users.c.password_expires_at < func.now(), False).label("ran_out")
-    query = user_query().add_columns(ran_out).where(func.lower(users.c.name) == name.strip().lower())
+    # PostgreSQL and Python differ in the small letters of some: of an I with a dot, of a sigma at a word's end.
+    query = user_query().add_columns(ran_out).where(func.lower(users.c.name) == func.lower(storable_text(name.strip())))
     row = conn.execute(query).one_or_none()
     return None if row is None else (user_of(row), None if row.ran_out else row.password_hash)
 

@@ -15,7 +15,8 @@ from map4_pipeline.store import jobs
 from map4_pipeline.store.accounts import delete_user, get_user
 from map4_pipeline.store.errors import StoreError
 
-#: What is held about a user, by section: the query of its rows. `:id` is the user's number, `:name` his name in small letters.
+#: What is held about a user, by section: the query of its rows. `:id` is the user's number, `:user_name` his name,
+#: `:name` that as failed logins are noted under it (`throttle`).
 SECTIONS = {
     "account": """SELECT id, name, email, role, active, all_libraries, must_change_password,
         password_hash IS NOT NULL AS has_password, password_expires_at, created_at, updated_at, last_seen_at
@@ -32,7 +33,7 @@ SECTIONS = {
     "failed_logins": "SELECT failures, failed_at, blocked_until FROM login_failures WHERE subject = 'account:' || :name",
     "actions": """SELECT at, action, target, detail, request_id, address FROM audit_log WHERE user_id = :id ORDER BY id""",
     "actions_of_others": """SELECT at, action, target, detail FROM audit_log
-        WHERE lower(target) = :name AND (action LIKE 'user %' OR action = 'password reset') ORDER BY id""",
+        WHERE lower(target) = lower(:user_name) AND (action LIKE 'user %' OR action = 'password reset') ORDER BY id""",
     "playlists": """SELECT p.name, p.description, p.created_at, p.updated_at,
         (SELECT coalesce(json_agg(json_build_object('title', t.title, 'artist', t.artist, 'file_name', t.file_name)
             ORDER BY e.position), '[]') FROM playlist_tracks e JOIN tracks t ON t.id = e.track_id
@@ -41,7 +42,7 @@ SECTIONS = {
     "corrections": """SELECT t.file_name, e.field, e.before, e.after, e.at
         FROM track_edits e JOIN tracks t ON t.id = e.track_id WHERE e.user_id = :id ORDER BY e.id""",
     "decisions": """SELECT group_id, verdict, note, decided_at, undone_at FROM duplicate_decisions
-        WHERE lower(decided_by) = :name OR lower(undone_by) = :name ORDER BY id""",
+        WHERE lower(decided_by) = lower(:user_name) OR lower(undone_by) = lower(:user_name) ORDER BY id""",
     "jobs": """SELECT id, kind, status, request, result, error_message, created_at, completed_at FROM jobs
         WHERE user_id = :id ORDER BY created_at""",
     "exports": """SELECT export_type, track_count, file_size, duration_ms, created_at FROM export_history
@@ -55,9 +56,9 @@ _ERASURES = (
     """UPDATE audit_log SET user_name = :alias, address = NULL, request_id = NULL, detail = detail - 'email' - 'name'
         WHERE user_id = :id""",
     """UPDATE audit_log SET target = :alias, detail = detail - 'email' - 'name'
-        WHERE lower(target) = :name AND (action LIKE 'user %' OR action = 'password reset')""",
-    "UPDATE duplicate_decisions SET decided_by = :alias WHERE lower(decided_by) = :name",
-    "UPDATE duplicate_decisions SET undone_by = :alias WHERE lower(undone_by) = :name",
+        WHERE lower(target) = lower(:user_name) AND (action LIKE 'user %' OR action = 'password reset')""",
+    "UPDATE duplicate_decisions SET decided_by = :alias WHERE lower(decided_by) = lower(:user_name)",
+    "UPDATE duplicate_decisions SET undone_by = :alias WHERE lower(undone_by) = lower(:user_name)",
     "UPDATE export_history SET user_id = NULL WHERE user_id = CAST(:id AS text)",
     """UPDATE tracks t SET corrections = (SELECT jsonb_object_agg(key, CASE WHEN value->>'user_id' = CAST(:id AS text)
             THEN (value - 'user_id') || jsonb_build_object('by', CAST(:alias AS text)) ELSE value END)
@@ -133,4 +134,4 @@ def _values(conn: Connection, user_id: int) -> dict[str, Any]:
     user = get_user(conn, user_id)
     if user is None:
         raise StoreError(f"There is no user {user_id}.")
-    return {"id": user_id, "name": user.name.lower()}
+    return {"id": user_id, "user_name": user.name, "name": user.name.lower()}

@@ -8,10 +8,11 @@ from click.testing import CliRunner
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine, insert, select, text
 
-from map4_pipeline.store.accounts import add_identity, find_user
+from map4_pipeline.store import audit
+from map4_pipeline.store.accounts import add_identity, create_user, find_user
 from map4_pipeline.store.directories import register_directories
 from map4_pipeline.store.libraries import all_libraries
-from map4_pipeline.store.privacy import SECTIONS
+from map4_pipeline.store.privacy import SECTIONS, erase_user, export_user
 from map4_pipeline.store.schema import directories, tracks
 
 from .conftest import PASSWORD, LogIn
@@ -136,6 +137,21 @@ def test_erasing_oneself_leaves_nothing_that_names_one(zaphod: TestClient, engin
         assert conn.execute(text("SELECT corrections->'title'->>'by' FROM tracks")).scalar_one() == aliases[0]
         assert conn.execute(text("SELECT title FROM tracks")).scalar_one() == "Heart of Gold"
         assert conn.execute(text("SELECT name, owner_id FROM playlists")).one() == ("Milliways", None)
+
+
+def test_a_name_whose_small_letters_are_disputed_is_found_and_erased(engine: Engine) -> None:
+    name = "İlke ΟΔΟΣ"
+    with engine.begin() as conn:
+        create_user(conn, "root", "admin")
+        made = create_user(conn, name, "user", password_hash=None, library_ids=None)
+        audit.note(conn, "user made", target=name)
+        found = find_user(conn, f" {name}")
+        assert found is not None
+        assert found[0].id == made.id
+        assert find_user(conn, "\udcff") is None
+        assert [row["target"] for row in export_user(conn, made.id)["actions_of_others"]] == [name]
+        erase_user(conn, made.id)
+    assert not [table for table, rows in everything(engine).items() if name in rows]
 
 
 def test_the_last_admin_cannot_erase_himself(log_in: LogIn, engine: Engine) -> None:
