@@ -89,7 +89,7 @@ def find_playlist(conn: Connection, asked: str | int) -> Playlist:
     StoreError
         When there is none, or several have the name.
     """
-    said = str(asked).strip()
+    said = storable_text(str(asked)).strip()
     by_name = list(conn.execute(_overview().where(playlists.c.name == said).order_by(playlists.c.id)))
     if len(by_name) == 1:
         return _playlist(by_name[0])

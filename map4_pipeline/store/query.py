@@ -73,6 +73,8 @@ FIELDS = (*NUMBERS, *TEXTS, *_OTHERS)
 
 _TERM = re.compile(r'(?P<minus>-)?(?P<field>[A-Za-z_]+)(?P<operator>>=|<=|:|=|>|<)(?P<value>"[^"]*"?|[^\s"]*)')
 _WORDS = re.compile(r'(?P<minus>-)?(?:"(?P<phrase>[^"]*)(?P<end>"?)|(?P<word>[^\s"]+))')
+#: Bytes of a command line that are no UTF-8; PostgreSQL takes none of them.
+_NO_TEXT = re.compile("[\ud800-\udfff]")
 _AGO = re.compile(r"(\d+)\s*([hdwmy])")
 _SIZE_UNITS = {"k": 1e3, "m": 1e6, "g": 1e9}
 _AGO_DAYS = {"h": 1 / 24, "d": 1, "w": 7, "m": 30.44, "y": 365.25}
@@ -217,6 +219,7 @@ def parse_query(text: str, now: datetime | None = None) -> Query:
     QueryError
         With the place of what cannot be read.
     """
+    text = _NO_TEXT.sub("\ufffd", text)
     reader = _Reader(text, now or datetime.now(UTC))
     place = 0
     while place < len(text):

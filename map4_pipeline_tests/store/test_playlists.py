@@ -143,6 +143,9 @@ def test_names_and_numbers(engine: Engine, ids: list[int]) -> None:
         assert store.find_playlist(conn, f"{first.id + 100}").id == digits.id
         with pytest.raises(StoreError, match=rf"by its number:\n  {first.id}  0 tracks, 0 min, made 2.*\n  {second.id}  "):
             store.find_playlist(conn, "Twice")
+        odd = store.create_playlist(conn, "Caf\udce9")
+        assert store.find_playlist(conn, "Caf\udce9") == odd
+        store.delete_playlist(conn, odd.id)
         for nothing in ("nobody", "99999999999999", "٣"):
             with pytest.raises(StoreError, match="map4 playlist list"):
                 store.find_playlist(conn, nothing)

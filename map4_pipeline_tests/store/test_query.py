@@ -59,6 +59,7 @@ def test_the_example_of_the_page() -> None:
         ("the who", [Words("the"), Words("who")]),
         ('"the who"', [Words("the who", phrase=True)]),
         ("-live", [Words("live", negated=True)]),
+        ("caf\udce9 genre:\udcff", [Words("caf\ufffd"), Text("genre", "\ufffd")]),
         ('-"live at"', [Words("live at", phrase=True, negated=True)]),
         ("bpm:128", [Range("bpm", 127.5, 128.5, high_open=True)]),
         ("bpm:128.5", [Range("bpm", 128.45, 128.55, high_open=True)]),
