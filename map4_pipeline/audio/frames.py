@@ -83,7 +83,8 @@ def frames_in(spectra: Spectra) -> Frames:
         onset=onsets.full,
         onset_low=onsets.low,
         onset_high=onsets.high,
-        level_dbfs=np.asarray(10 * np.log10(mean_square), dtype=np.float32),
+        # The logarithm of single precision may be a bit under the floor's.
+        level_dbfs=np.maximum(np.asarray(10 * np.log10(mean_square), dtype=np.float32), np.float32(FLOOR_DBFS)),
         centroid_hz=spectra.centroid,
         chroma=tonal[np.clip(nearest, 0, len(tonal) - 1)],
         mel=spectra.mel,
