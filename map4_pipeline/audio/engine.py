@@ -1,5 +1,6 @@
 """`analyse(path)`: one decode, every measurement."""
 
+import math
 import os
 import time
 from collections.abc import Callable, Collection
@@ -24,7 +25,7 @@ from map4_pipeline.audio.sections import find_sections
 from map4_pipeline.audio.sniff import Sniffed
 from map4_pipeline.audio.spectra import SAMPLE_RATE, Spectra
 from map4_pipeline.audio.tempo import estimate_tempo
-from map4_pipeline.audio.tempo_curve import find_spans, tempo_curve
+from map4_pipeline.audio.tempo_curve import find_spans, nearest_tempo, tempo_curve
 from map4_pipeline.audio.tonality import estimate_key
 from map4_pipeline.fingerprint import FINGERPRINT_SECONDS
 from map4_pipeline.hamms.camelot import to_camelot, to_open_key
@@ -99,7 +100,8 @@ def _analyse(
     stream, sniffed, intake, complaint, decoding = _decode(path, stages, keep_all, extras)
     technical = _technical(stream, sniffed, intake)
     if intake.duration < MIN_SECONDS:
-        raise AudioError("too_short", f"The audio lasts {intake.duration:.3f} s; under one second there is nothing to analyse.")
+        lasts = math.floor(intake.duration * 1000) / 1000
+        raise AudioError("too_short", f"The audio lasts {lasts:.3f} s; under one second there is nothing to analyse.")
     spectra = intake.spectra.finish()
     if on_spectra is not None:
         on_spectra(spectra)
@@ -240,6 +242,7 @@ def _features(
             spans = (TempoSpan(0.0, technical.duration, tempo.bpm),)
         else:
             spans = find_spans(onsets, envelope, tempo.bpm, lambda part: estimate_tempo(part).bpm)
+            tempo = replace(tempo, bpm=nearest_tempo(tempo.bpm, spans))
         beats = track_beats(spectra.mel, flux, onsets.events, envelope, spans)
     # Nobody asks for these any more, and those of a long mix are large.
     onsets = replace(onsets, events=onsets.events[:0].copy())
@@ -251,8 +254,8 @@ def _features(
     hertz = descriptors.centroid_hz(spectra)
     brightness = descriptors.spectral_centroid(hertz) if hertz is not None else 0.0
     span = loudness_range(steps)
-    rms = float(np.sqrt(intake.energy.sum() / max(1, intake.frames * min(2, intake.channels))))
-    crest = 20 * np.log10(meter.sample_peak / rms) if rms > 0 and meter.sample_peak > 0 else None
+    sample_peak, rms = intake.peak_and_rms()
+    crest = 20 * np.log10(sample_peak / rms) if rms > 0 and sample_peak > 0 else None
     gain_db = -20 * float(np.log10(intake.gain))
     values: dict[str, float | None] = {
         "energy": descriptors.energy(lufs, descriptors.onset_rate(onsets), brightness),
@@ -325,7 +328,7 @@ def _features(
         downbeat_times=_rounded(bars.downbeats),
         downbeat_confidence=_round(bars.confidence, 4),
         tempo_curve=tuple((round(t, 2), round(local, 2)) for t, local in tempo_curve(beats.times, spans)),
-        tempo_spans=tuple(TempoSpan(round(s.start, 2), round(s.end, 2), round(s.bpm, 3)) for s in spans),
+        tempo_spans=tuple(TempoSpan(round(s.start, 2), round(min(s.end, technical.duration), 2), round(s.bpm, 3)) for s in spans),
         sections=find_sections(spectra, technical.duration) if extras else (),
         waveform=waveform,
         null_reasons=reasons,

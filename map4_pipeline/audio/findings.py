@@ -80,7 +80,7 @@ def signal_findings(
     if intake.damaged:
         text = f"{intake.damaged} samples of damaged packets were taken as silence."
         found.append(Finding("decoder_errors", text, float(intake.damaged)))
-    offset = float(np.abs(intake.sum / n + intake.offset)[:2].max())
+    offset = intake.constant_offset()
     if offset > _OFFSET:
         found.append(Finding("dc_offset", f"The signal has a DC offset of {100 * offset:.1f}% of full scale.", round(offset, 5)))
     if ends is None:

@@ -92,6 +92,21 @@ class Intake:
         """The kept first seconds of the 22.05 kHz mono signal."""
         return np.concatenate(self._kept)[: self._keep] if self._kept else np.zeros(0, np.float32)
 
+    def constant_offset(self) -> float:
+        """Return the mean of the first two channels that is further from zero."""
+        return float(np.abs(self.sum / max(1, self.frames) + self.offset)[:2].max())
+
+    def peak_and_rms(self) -> tuple[float, float]:
+        """Return the largest absolute sample and the root mean square (of the first two channels), a constant offset left out."""
+        assert self.meter is not None
+        square = self.energy.sum() / max(1, self.frames * min(2, self.channels))
+        if self.constant_offset() >= 0.5 * float(np.abs(self.offset)[:2].max()):
+            return self.meter.sample_peak, math.sqrt(square)
+        # What the first block had was the deep bass of its moment, and not the whole track's: it is put back.
+        taken = self.offset[:2].astype(np.float64)
+        square += float(np.mean(taken * (2 * self.sum[:2] / max(1, self.frames) + taken)))
+        return self.meter.whole_peak, math.sqrt(max(0.0, square))
+
     def feed(self, block: "NDArray[np.float32]") -> None:
         """Take the next (frames, channels) block."""
         frames = len(block)
@@ -110,7 +125,7 @@ class Intake:
         mono, peak = taken
         self.frames += frames
         if self.meter is not None:
-            self.meter.feed(planes, peak)
+            self.meter.feed(planes, peak, self.offset if self.offset.any() else None)
         # The planes' memory is used again: what is kept is a copy.
         self._forward(mono.copy() if self._resampler is None else self._resampler.resample_chunk(mono))
 

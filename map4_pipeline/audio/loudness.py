@@ -58,8 +58,9 @@ class LoudnessMeter:
 
     Attributes
     ----------
-    sample_peak, true_peak : float
-        Largest absolute value, of the samples and of the 4x oversampled signal (full scale is 1).
+    sample_peak, whole_peak, true_peak : float
+        Largest absolute value, full scale being 1: of the samples without the offset that was taken out, of the samples with
+        it, and of the signal with it, 4x oversampled.
     """
 
     def __init__(self, sample_rate: int, channels: int, *, extras: bool = True) -> None:
@@ -85,6 +86,7 @@ class LoudnessMeter:
         self._planes = np.empty((channels, 0), np.float32)
         self.sample_peak = 0.0
         self.true_peak = 0.0
+        self.whole_peak = 0.0
 
     def room(self, frames: int) -> "NDArray[np.float32]":
         """Return where the next block's channels are to be written before `feed`, shape (channels, frames), each contiguous."""
@@ -94,16 +96,24 @@ class LoudnessMeter:
             self._planes = np.empty((len(self._gains), frames), np.float32)
         return self._planes[:, :frames]
 
-    def feed(self, planes: "NDArray[np.float32]", peak: float) -> None:
-        """Take the next block: what `room` has given, filled, and its largest absolute sample."""
+    def feed(self, planes: "NDArray[np.float32]", peak: float, offset: "NDArray[np.float32] | None" = None) -> None:
+        """Take the next block: what `room` has given, filled, and its largest absolute sample.
+
+        `offset` is what was taken out of each channel beforehand. It is not heard, but it has a part in the true peak.
+        """
         self.sample_peak = max(self.sample_peak, peak)
         if self._resampler is None:
             self._weigh(planes.shape[1])
         else:
             self._take(self._resampler.resample_chunk(np.ascontiguousarray(planes.T)).T)
         if self._extras:
-            self._measure_peak(planes, peak)
             self._measure_bands(planes)
+        if offset is not None:
+            planes = planes + offset[:, None]
+            peak = float(np.abs(planes).max())
+        self.whole_peak = max(self.whole_peak, peak)
+        if self._extras:
+            self._measure_peak(planes, peak)
 
     def _place(self, frames: int) -> "NDArray[np.float32]":
         """Return the place behind the samples that wait."""
@@ -154,7 +164,7 @@ class LoudnessMeter:
         left out.
         """
         self.true_peak = max(self.true_peak, peak)
-        level = 0.7 * self.sample_peak
+        level = 0.7 * self.whole_peak
         if peak >= level > 0.0 and planes.shape[1] >= SHORTEST:
             self.true_peak = max(self.true_peak, *(largest_between(channel, level) for channel in planes))
 

@@ -1,6 +1,6 @@
 """Tempo: the readings that fit with their probabilities, refined to a fraction of a percent."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,6 +23,8 @@ _MIN_PULSE = 0.13
 _SHORT_PULSE = 0.1
 #: Onset strength that the strongest hundredth of the frames reaches in any music (0.5 to 2); a steady tone has 0.004.
 _MIN_FLUX = 0.05
+#: Mean onset strength of a second in which nothing is heard: noise 48 dB under the music has that. So many in a row are left out.
+_SILENT_FLUX, _SILENT_SECONDS = 0.001, int(WINDOW)
 #: Seconds of the pieces whose spectrum gives the exact tempo, and the length they are padded to.
 _PIECE, _PADDED = 45, 1 << 16
 #: Readings reported beside the best.
@@ -43,7 +45,7 @@ class Tempo:
     pulse : float
         Height of the autocorrelation at the beat, its double or fourfold, in [0, 1]: how regular the onsets are.
     curve : ndarray
-        Local tempo of every window of 12 s, 3 s apart, BPM.
+        Local tempo of every window of 12 s, 3 s apart, BPM; silence left out.
     """
 
     bpm: float | None
@@ -62,9 +64,13 @@ def estimate_tempo(onsets: Onsets) -> Tempo:
     """Estimate the tempo of a track."""
     if len(onsets.full) < 3 * RHYTHM_FPS:
         return _none("too short for a tempo")
+    stretches = sounding_stretches(onsets.full)
+    whole = normalised(onsets.full)
+    if len(stretches) > 1 or stretches[0] != slice(0, len(whole)):
+        onsets = Onsets(*(np.concatenate([getattr(onsets, field.name)[part] for part in stretches]) for field in fields(onsets)))
     if float(np.percentile(onsets.full, 99)) < _MIN_FLUX:
         return _none("no onsets: nothing in the sound marks a beat")
-    envelope = normalised(onsets.full)
+    envelope = whole if len(onsets.full) == len(whole) else normalised(onsets.full)
     full, tempi, features = readings(onsets, envelope)
     probability = load_model().probabilities(features)
     order = np.argsort(-probability, kind="stable")
@@ -72,7 +78,8 @@ def estimate_tempo(onsets: Onsets) -> Tempo:
     height = pulse(full, best)
     if height < _MIN_PULSE + _SHORT_PULSE * min(1.0, WINDOW * RHYTHM_FPS / len(envelope)):
         return _none("no beat found: the onsets do not repeat at a steady distance")
-    spectrum = long_spectrum(envelope)
+    # What is joined where silence was left out is not in step.
+    spectrum = np.sum([long_spectrum(whole[part]) for part in stretches], axis=0)
     bpm = refine(spectrum, best)
     alternatives = tuple(
         Candidate(round(refine(spectrum, tempi[int(k)]), 2), round(float(probability[k]), 4))
@@ -80,6 +87,25 @@ def estimate_tempo(onsets: Onsets) -> Tempo:
     )
     confidence = certainty(float(probability[order[0]]), height)
     return Tempo(bpm, confidence, alternatives, "", min(1.0, height), _local_tempo(full.score, bpm))
+
+
+def sounding_stretches(strength: "NDArray[np.float32]") -> list[slice]:
+    """Return the frames of an onset strength without silence of 12 s and more; all of them where under 12 s are left.
+
+    Windows of silence would say that the onsets hardly repeat, and that the tempo changes.
+    """
+    second, count = int(RHYTHM_FPS), int(len(strength) / int(RHYTHM_FPS))
+    silent = strength[: count * second].reshape(count, second).mean(axis=1) < _SILENT_FLUX
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], silent, [False]]))).reshape(-1, 2)
+    long = [(first * second, last * second) for first, last in edges.tolist() if last - first >= _SILENT_SECONDS]
+    stretches, start = [], 0
+    for first, last in [*long, (len(strength), len(strength))]:
+        if first - start >= second:  # less than that is what is left of a second of silence
+            stretches.append(slice(start, first))
+        start = last
+    if sum(part.stop - part.start for part in stretches) < WINDOW * RHYTHM_FPS:
+        return [slice(0, len(strength))]
+    return stretches
 
 
 def readings(onsets: Onsets, envelope: "NDArray[np.float32]") -> "tuple[Tempogram, list[float], NDArray[np.float64]]":
@@ -145,9 +171,10 @@ def refine(spectrum: "NDArray[np.float32]", bpm: float) -> float:
     total = np.zeros(len(near))
     for k, weight in ((1, 1.0), (2, 0.7), (4, 0.4), (8, 0.3)):
         total += weight * interpolate(spectrum, near / 60 * k * _PADDED / RHYTHM_FPS)[0]
-    best = int(np.argmax(total))
-    if not 0 < best < len(near) - 1:
-        return float(near[best])
+    inner = np.flatnonzero((total[1:-1] >= total[:-2]) & (total[1:-1] > total[2:])) + 1
+    if not len(inner):  # a slope of another tempo's summit says nothing of this one
+        return bpm
+    best = int(inner[np.argmax(total[inner])])
     left, middle, right = total[best - 1 : best + 2]
     shift = 0.5 * (left - right) / min(left - 2 * middle + right, -1e-12)
     return float(near[best] + np.clip(shift, -0.5, 0.5) * (near[1] - near[0]))

@@ -32,6 +32,8 @@ _STEPS = 264
 _JUMP = 2.0
 #: Ratios (within an octave) of tempi whose beats may belong to one grid, and how near counts.
 _RELATED, _NEAR = (1.0, 4 / 3, 3 / 2, 2.0), 0.015
+#: How far a tempo measured over several may lie from the one it stands for.
+_PULLED = 0.025
 #: How much stronger a stretch's own tempo is in it than its neighbour's.
 _DISTINCT = 1.4
 #: Seconds round a change in which its exact place is sought, and the step.
@@ -71,6 +73,17 @@ def find_spans(
         levels = (tempo for tempo in (local, bpm) if tempo is not None and _one_grid(tempo, stretch.bpm))
         spans.append(TempoSpan(start, end, fit_grid(envelope[part], next(levels, stretch.bpm)).bpm))
     return tuple(spans)
+
+
+def nearest_tempo(bpm: float, spans: Sequence[TempoSpan]) -> float:
+    """Return the track's tempo, or where it has several and this is one of them but for 2.5%, what the longest such stretch has.
+
+    Over the whole track, the beats of one tempo pull at what is measured of another.
+    """
+    if len(spans) < 2:
+        return bpm
+    near = [span for span in spans if abs(span.bpm / bpm - 1) < _PULLED]
+    return max(near, key=lambda span: span.end - span.start).bpm if near else bpm
 
 
 def tempo_curve(beats: "NDArray[np.float64]", spans: Sequence[TempoSpan]) -> tuple[tuple[float, float], ...]:

@@ -75,6 +75,39 @@ def test_a_dc_offset_changes_nothing_else(song: Path, tmp_path: Path) -> None:
     assert shifted.bpm == pytest.approx(plain.bpm, rel=1e-3)
     assert shifted.key == plain.key
     assert shifted.loudness_lufs == pytest.approx(plain.loudness_lufs, abs=0.05)
+    assert shifted.crest_db == pytest.approx(plain.crest_db, abs=0.01)
+    # What a player has to leave room for is not lower because the sound lies off the middle.
+    largest = np.abs(data * 0.5 + 0.2).max()
+    assert largest - 1e-4 < 10 ** (shifted.true_peak_dbtp / 20) < largest + 0.05
+
+
+def test_deep_bass_at_the_start_is_no_offset_of_the_rest(song: Path, tmp_path: Path) -> None:
+    """Its mean over the first block is not zero; of real music, one in seven tracks begins so."""
+    import soundfile
+
+    data, rate = soundfile.read(song, always_2d=True)
+    data = data * 0.5 / np.abs(data).max()
+    sound.write(tmp_path / "y.wav", data, rate)
+    data[: rate // 2] += (0.2 * np.sin(2 * np.pi * np.arange(rate // 2) / rate))[:, None]
+    sound.write(tmp_path / "x.wav", data, rate)
+    changed, plain = features_of(tmp_path / "x.wav"), features_of(tmp_path / "y.wav")
+    assert not codes(changed)
+    assert changed.true_peak_dbtp == pytest.approx(plain.true_peak_dbtp, abs=0.02)
+    assert changed.crest_db == pytest.approx(20 * np.log10(np.abs(data).max() / np.sqrt((data**2).mean())), abs=0.02)
+    assert changed.loudness_lufs == pytest.approx(plain.loudness_lufs, abs=0.05)
+
+
+@pytest.mark.parametrize(("before", "between", "after"), [(120, 0, 0), (0, 90, 0), (0, 0, 300)])
+def test_silence_says_nothing_about_the_beat(before: int, between: int, after: int, tmp_path: Path) -> None:
+    """Before, after and between two pieces, as before a hidden track."""
+    piece = (sound.chords(0, "major", 20) + sound.drums(120, 20)) * 0.5
+    parts = [np.zeros(before * sound.RATE), piece, np.zeros(between * sound.RATE), piece, np.zeros(after * sound.RATE)]
+    sound.write(tmp_path / "x.wav", np.concatenate(parts))
+    sound.write(tmp_path / "y.wav", np.concatenate([piece, piece]))
+    features, plain = features_of(tmp_path / "x.wav"), features_of(tmp_path / "y.wav")
+    assert features.bpm == pytest.approx(120, rel=5e-4)
+    assert features.bpm_confidence == pytest.approx(plain.bpm_confidence, abs=0.05)
+    assert features.tempo_stability == pytest.approx(plain.tempo_stability, abs=0.1)
 
 
 def test_a_steady_tone_has_a_key_but_no_beat(tmp_path: Path) -> None:
