@@ -79,8 +79,8 @@ def energy(loudness_lufs: float, rate: float, brightness: float) -> float:
 def danceability(tempo: Tempo, low_pulse: float) -> float | None:
     """Return fitness for dancing: 0.45 pulse clarity + 0.25 pulse of the low bands + 0.3 nearness to 120 BPM.
 
-    Pulse clarity is the height of the onset autocorrelation at the beat, 0.15 to 0.95 (Lartillot 2008), that of the low bands
-    counts from 0.1 to 0.9, where kick and bass carry the beat; nearness is
+    Pulse clarity is the height of the onset autocorrelation at the beat, its double or fourfold, 0.15 to 0.95 (Lartillot 2008),
+    that of the low bands at the beat counts from 0.1 to 0.9, where kick and bass carry the beat; nearness is
     exp(-(log2(bpm / 120) / 0.5)^2 / 2), the resonance of walking and dancing (van Noorden & Moelants 1999).
     """
     if tempo.bpm is None:
@@ -90,7 +90,10 @@ def danceability(tempo: Tempo, low_pulse: float) -> float | None:
 
 
 def pulse_at(envelope: "NDArray[np.float32]", bpm: float) -> float:
-    """Return the autocorrelation of an onset envelope at one beat, its mean taken out, in [-1, 1]."""
+    """Return the autocorrelation of an onset envelope, shape (n,), at one beat, its mean taken out, in [0, 1].
+
+    The larger of the two lags (frames) round a beat of `bpm`; 0 where neither is positive or the envelope is shorter.
+    """
     lag = 60 / bpm * RHYTHM_FPS
     x = envelope.astype(np.float64) - float(envelope.mean())
     total = float(x @ x)
@@ -121,11 +124,11 @@ def valence(tonality: Tonality, tempo: Tempo, brightness: float) -> float | None
 
 
 def acousticness(blocks: "NDArray[np.float32]") -> float:
-    """Return how acoustic a track sounds: 0.5 light bass + 0.5 steep spectrum.
+    """Return how acoustic a track sounds, in [0, 1], from `excerpt`'s blocks: 0.5 light bass + 0.5 steep spectrum.
 
     Light: the mean power of the two lowest mel bands (30 to 190 Hz) over that of 320 Hz to 2.1 kHz, 20 to -5 dB; electric and
     synthetic bass and kick fill what strings, winds and voices leave empty. Steep: the mean power of 320 Hz to 2.1 kHz over that
-    of 4.1 to 10 kHz, 10 to 40 dB; amplified and synthetic sound fills the top. Source: band energies and slope after Peeters
+    of 4.1 to 10.8 kHz, 10 to 40 dB; amplified and synthetic sound fills the top. Source: band energies and slope after Peeters
     2004; weighted so that rendered scores and generated dance tracks of the truth set lie apart (area under the curve 0.96).
     """
     mean = blocks[:, ::4].mean(axis=(0, 1), dtype=np.float64) + 1e-12
@@ -136,7 +139,7 @@ def acousticness(blocks: "NDArray[np.float32]") -> float:
 
 
 def instrumentalness(spectra: Spectra, blocks: "NDArray[np.float32]") -> float | None:
-    """Return 1 - the probability that somebody sings or speaks in the track; 0.5 is undecided.
+    """Return 1 - the probability that somebody sings or speaks in the track, from `excerpt`'s blocks; 0.5 is undecided.
 
     None for less than one block (3 s), in which no syllables can be counted. Formula, fit and sources: `voice`.
     """
@@ -146,8 +149,15 @@ def instrumentalness(spectra: Spectra, blocks: "NDArray[np.float32]") -> float |
 def rhythmic_pattern(envelope: "NDArray[np.float32]", beats: "NDArray[np.float64]") -> float | None:
     """Return how much of the rhythm lies off the beat, in [0, 1]: 0 is four on the floor, 1 is all between the beats.
 
-    The onset strength of every beat is read at 8 phases; the measure is 1 - (strength on the beat) / (mean strength over the
-    phases that carry any), scaled so that equal strength everywhere is 0.5. After Longuet-Higgins & Lee 1984, on audio.
+    off / (on + off), where `on` is the mean onset strength at the beats and `off` the largest of the means at the seven other
+    eighths of a beat, each the largest of three frames; equal strength is 0.5. After Longuet-Higgins & Lee 1984, on audio.
+
+    Parameters
+    ----------
+    envelope : ndarray, shape (n,)
+        Normalised onset strength, 86 values a second.
+    beats : ndarray, shape (b,)
+        Seconds on the envelope's clock: `beats.LATENCY` before the beats of `Features`. None for fewer than four.
     """
     if len(beats) < 4:
         return None

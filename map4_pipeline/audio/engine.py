@@ -232,8 +232,8 @@ def _features(
         return _silent(waveform, found)
 
     onsets = onset_strength(spectra.mel)
-    tempo = guest.tempo(estimate_tempo(onsets))
     envelope = normalised(onsets.full)
+    tempo = guest.tempo(estimate_tempo(onsets), envelope)
     flux = band_flux(spectra.mel)
     spans: tuple[TempoSpan, ...] = ()
     beats = Beats(np.zeros(0), 0.0)
@@ -276,6 +276,12 @@ def _features(
     for name in ("beats_per_bar", "downbeat_confidence"):
         if bars.beats_per_bar is None:
             reasons[name] = tempo.reason if tempo.bpm is None else bars.reason
+    if tempo.bpm is not None and tempo.confidence is None:
+        reasons["bpm_confidence"] = guest.no_confidence
+    if tonality.key is not None and tonality.confidence is None:
+        reasons["key_confidence"] = guest.no_confidence
+    if tempo.bpm is not None and values["tempo_stability"] is None:
+        reasons["tempo_stability"] = "the local tempi do not go with the engine's tempo"
     if tempo.bpm is not None and not len(beats.times):
         reasons["beat_first"] = "too short for beats"
     for name in ("key", "camelot", "open_key", "key_confidence"):

@@ -252,8 +252,15 @@ class Guest:
         """Return whether the engine measures a stage."""
         return self.engine is not None and stage in self.engine.stages
 
-    def tempo(self, own: "Tempo") -> "Tempo":
-        """Return the track's tempo: the engine's where it measures tempi, else MAP4's `own`."""
+    def tempo(self, own: "Tempo", envelope: "NDArray[np.float32]") -> "Tempo":
+        """Return the track's tempo: the engine's where it measures tempi, else MAP4's `own`.
+
+        Parameters
+        ----------
+        own : Tempo
+        envelope : ndarray, shape (n,)
+            Normalised onset strength, from which the engine's tempo gets its pulse.
+        """
         if not self.replaces("tempo"):
             return own
         reading = self._ask("tempo", TempoReading)
@@ -264,7 +271,8 @@ class Guest:
         bpm = float(reading.bpm)
         alternatives = tuple(self._candidate("tempo", c, is_within(c.value, *BPM_RANGE)) for c in reading.alternatives)
         confidence = self._probability("tempo", reading.confidence)
-        return replace(own, bpm=bpm, confidence=confidence, alternatives=alternatives, reason="", curve=_curve_at(bpm, own))
+        curve, height = _curve_at(bpm, own), _pulse_at(bpm, envelope)
+        return replace(own, bpm=bpm, confidence=confidence, alternatives=alternatives, reason="", pulse=height, curve=curve)
 
     def key(self, own: "Tonality") -> "Tonality":
         """Return the track's key: the engine's where it measures keys, else MAP4's `own`."""
@@ -289,6 +297,11 @@ class Guest:
         return replace(
             own, key=key, confidence=confidence, alternatives=alternatives, reason="", major_probability=major, spans=whole
         )
+
+    @property
+    def no_confidence(self) -> str:
+        """Why a tempo or a key has no confidence."""
+        return f"the engine {self._title} gives none"
 
     def features(self, measure: Callable[[], Features]) -> Features:
         """Return the track's features: the engine's where it measures them, else what `measure` gives."""
@@ -345,3 +358,12 @@ def _curve_at(bpm: float, own: "Tempo") -> "NDArray[np.float64]":
             if abs(bpm / (own.bpm * level) - 1) < _SAME_TEMPO:
                 return own.curve * level
     return own.curve[:0]
+
+
+def _pulse_at(bpm: float, envelope: "NDArray[np.float32]") -> float:
+    """Return how regular the onsets are at a tempo, as `tempo.estimate_tempo` does for its own; 0 where there is too little."""
+    from map4_pipeline.audio.spectra import RHYTHM_FPS
+    from map4_pipeline.audio.tempo import SHORTEST, pulse
+    from map4_pipeline.audio.tempogram import tempogram
+
+    return min(1.0, pulse(tempogram(envelope), bpm)) if len(envelope) >= SHORTEST * RHYTHM_FPS else 0.0

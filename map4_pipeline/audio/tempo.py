@@ -16,6 +16,8 @@ from map4_pipeline.audio.tempogram import GRID, WINDOW, Tempogram, interpolate, 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+#: Seconds below which there is no tempo.
+SHORTEST = 3
 #: Below this height of the autocorrelation at the beat, onsets do not repeat: there is no beat. In 16 pieces of noise it reached
 #: 0.26 in 8 s, 0.21 in 12 s, 0.18 in 40 s and 0.13 in 240 s; in 39 pieces of music it was 0.40 and more from 12 s on.
 _MIN_PULSE = 0.13
@@ -62,7 +64,7 @@ def _none(reason: str) -> Tempo:
 
 def estimate_tempo(onsets: Onsets) -> Tempo:
     """Estimate the tempo of a track."""
-    if len(onsets.full) < 3 * RHYTHM_FPS:
+    if len(onsets.full) < SHORTEST * RHYTHM_FPS:
         return _none("too short for a tempo")
     stretches = sounding_stretches(onsets.full)
     whole = normalised(onsets.full)

@@ -86,6 +86,35 @@ def test_an_engine_that_finds_nothing_leaves_null_with_a_reason(engine_shop: Eng
     assert features.null_reasons["key"] == "no key found by the engine metronome 1"
 
 
+@pytest.mark.parametrize("bpm", [12.0, 60.0, 98.0, 120.0, 900.0])
+def test_what_a_tempo_of_an_engine_leaves_unknown_has_a_reason(bpm: float, engine_shop: EngineShop, song: Path) -> None:
+    engine_shop.install(METRONOME.replace("77.7, 0.625, (Candidate(155.4, 0.25),)", str(bpm)))
+    features = measured(song, "metronome")
+    nothing = {name for name, value in features.to_dict().items() if value is None}
+    assert nothing <= features.null_reasons.keys()
+    assert (
+        features.null_reasons["bpm_confidence"]
+        == features.null_reasons["key_confidence"]
+        == "the engine metronome 1.0 gives none"
+    )
+    assert ("tempo_stability" in features.null_reasons) == (bpm not in (60.0, 120.0))
+
+
+def test_danceability_rests_on_the_pulse_at_the_engines_tempo(engine_shop: EngineShop, song: Path) -> None:
+    def danceability(bpm: float) -> float:
+        engine_shop.install(METRONOME.replace("77.7, 0.625, (Candidate(155.4, 0.25),)", str(bpm)))
+        value = measured(song, "metronome").danceability
+        assert value is not None
+        return value
+
+    own = measured(song)
+    assert own.danceability is not None
+    assert own.bpm is not None
+    assert danceability(own.bpm) == pytest.approx(own.danceability, abs=0.01)
+    # As near to 120 BPM as makes no difference, and nothing repeats there: the pulse of low and of all bands is gone.
+    assert danceability(own.bpm * 1.1) < own.danceability - 0.3
+
+
 def test_an_engine_of_all_features_may_change_some(engine_shop: EngineShop, song: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     engine_shop.install(STUDIO, name="studio", target="Studio", package="studio-for-map4")
     own, heard = measured(song), []
