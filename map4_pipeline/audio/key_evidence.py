@@ -139,7 +139,7 @@ def _centred(likeness: "NDArray[np.float64]") -> "NDArray[np.float64]":
 
 
 def key_probabilities(evidence: "NDArray[np.float64]") -> "NDArray[np.float64]":
-    """Return the probabilities of the 24 keys, a conditional logit of the evidence (McFadden 1974)."""
+    """Return the probabilities of the 24 keys, shape (24,): a conditional logit of `key_evidence` (McFadden 1974)."""
     logit = evidence @ _EVIDENCE_WEIGHTS
     odds = np.exp(logit - logit.max())
     return np.asarray(odds / odds.sum())

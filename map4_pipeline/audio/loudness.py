@@ -182,7 +182,7 @@ class LoudnessMeter:
             self._done = self._end
 
     def steps(self) -> "NDArray[np.float64]":
-        """Return the weighted mean square of every 100 ms step."""
+        """Return the K-weighted mean square of every 100 ms step, channels added by their weights, shape (n,)."""
         return np.concatenate(self._steps) / self._weighted.hop if self._steps else np.zeros(0)
 
     def bands(self) -> "NDArray[np.float32]":
@@ -191,7 +191,10 @@ class LoudnessMeter:
 
 
 def windowed_loudness(steps: "NDArray[np.float64]", width: int) -> "NDArray[np.float64]":
-    """Return the loudness (LUFS) of every run of `width` 100 ms steps: 4 is momentary, 30 is short-term."""
+    """Return the loudness (LUFS) of every run of `width` 100 ms steps: 4 is momentary, 30 is short-term (EBU Tech 3341).
+
+    `steps`, shape (n,), are from `LoudnessMeter.steps`; the result has the shape (n - width + 1,), (0,) for fewer steps.
+    """
     if len(steps) < width:
         return np.zeros(0)
     total = np.cumsum(np.concatenate([[0.0], steps]))
@@ -203,7 +206,7 @@ def _mean_loudness(values: "NDArray[np.float64]") -> float:
 
 
 def integrated_loudness(steps: "NDArray[np.float64]") -> float | None:
-    """Return the gated loudness in LUFS, None for silence.
+    """Return the gated loudness of 100 ms steps, shape (n,), in LUFS; None for silence.
 
     BS.1770-5: blocks of 400 ms, 75% overlap, gates at -70 LUFS and 10 LU under the ungated loudness.
     """
@@ -221,7 +224,10 @@ def replay_gain(lufs: float) -> float:
 
 
 def loudness_range(steps: "NDArray[np.float64]") -> float | None:
-    """Return the loudness range in LU (EBU Tech 3342: 3 s blocks, gates at -70 LUFS and -20 LU, 10th to 95th percentile)."""
+    """Return the loudness range of 100 ms steps, shape (n,), in LU; None for less than 3 s and for silence.
+
+    EBU Tech 3342: blocks of 3 s, gates at -70 LUFS and -20 LU, 10th to 95th percentile.
+    """
     blocks = windowed_loudness(steps, 30)
     blocks = blocks[blocks >= ABSOLUTE_GATE]
     if not len(blocks):

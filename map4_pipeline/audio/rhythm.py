@@ -92,7 +92,15 @@ def compressed(power: "NDArray[np.float32]", scale: "NDArray[np.float32] | np.fl
 
 
 def normalised(envelope: "NDArray[np.float32]", seconds: float = 1.0) -> "NDArray[np.float32]":
-    """Return the envelope less its running mean over `seconds`, rectified and scaled to unit deviation."""
+    """Return an onset envelope less its running mean over `seconds`, half-wave rectified and divided by its standard deviation.
+
+    Parameters
+    ----------
+    envelope : ndarray, shape (n,)
+        86 values a second (`RHYTHM_FPS`), such as `Onsets.full`. The result has its shape, no unit, and is at least 0.
+    seconds : float
+        Width of the running mean.
+    """
     width = int(RHYTHM_FPS * seconds) | 1
     padded = np.pad(envelope.astype(np.float64), (width // 2 + 1, width // 2))
     total = np.cumsum(padded)

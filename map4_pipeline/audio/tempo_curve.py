@@ -87,7 +87,10 @@ def nearest_tempo(bpm: float, spans: Sequence[TempoSpan]) -> float:
 
 
 def tempo_curve(beats: "NDArray[np.float64]", spans: Sequence[TempoSpan]) -> tuple[tuple[float, float], ...]:
-    """Return at most 200 points (seconds, local BPM): the mean over the eight beats round each, within one span."""
+    """Return at most 200 points (seconds, local BPM): the mean over the eight beats round each, within one span.
+
+    `beats`, shape (n,), are seconds.
+    """
     points: list[tuple[float, float]] = []
     for span in spans:
         inside = beats[(beats >= span.start) & (beats < span.end)]

@@ -77,7 +77,7 @@ def _between_rows(table: "NDArray[np.float32]", position: "NDArray[np.float64]")
 
 
 def tempogram(envelope: "NDArray[np.float32]") -> Tempogram:
-    """Measure the periodicity of a normalised onset envelope (86 values a second) in windows of 12 s.
+    """Measure the periodicity of a normalised onset envelope, shape (n,), 86 values a second, in windows of 12 s, 3 s apart.
 
     The product of a comb over the autocorrelation (which favours slow tempi) and one over the magnitude spectrum (which favours
     fast ones) peaks at the beat. Source: Grosche & Mueller 2011; Peeters 2007.

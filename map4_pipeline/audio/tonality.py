@@ -77,7 +77,8 @@ def key_names() -> tuple[str, ...]:
 def estimate_tuning(frequency: "NDArray[np.float32]", weight: "NDArray[np.float32]") -> tuple[float, float]:
     """Return (deviation from A4 = 440 Hz in semitones, in [-0.5, 0.5); how closely the peaks keep to it, in [0, 1]).
 
-    Direction and length of the circular mean of the peaks' distances to their notes (Dressler & Streich 2007).
+    Direction and length of the circular mean of the peaks' distances to their notes (Dressler & Streich 2007). `frequency`
+    (Hz) and `weight` have the shape (n,).
     """
     note = 12 * np.log2(frequency.astype(np.float64) / 440)
     # Near 0 single precision is exact enough, and its sine takes a tenth of the time.

@@ -62,8 +62,8 @@ def hamms_vector(features: Mapping[str, Any]) -> HammsVector:
     """Return the HAMMS vector of `Features.to_dict()`, or of a row with the same names.
 
     A dimension that is missing, not finite or None becomes None with the reason the analysis gave. The confidence is the
-    mean over the twelve dimensions, by their weights, of 1 where a value was measured and 0 where not; tempo, and what rests
-    on it, counts with the probability of the tempo, key with the probability of the key.
+    mean over the twelve dimensions, by their weights, of 1 where a value was measured and 0 where not; tempo and rhythmic
+    pattern count with the probability of the tempo, the key with that of the key, danceability and valence half so.
     """
     values: dict[str, float | None] = {}
     reasons: dict[str, str] = {}

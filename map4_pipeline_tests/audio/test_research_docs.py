@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from map4_pipeline.audio import analyse
+from map4_pipeline.hamms import DIMENSIONS
 
 from ..guest_engine import EngineShop
 
@@ -62,3 +63,8 @@ def test_the_first_lines_that_the_page_shows_run(song: Path, tmp_path: Path, mon
     exec(blocks("python")[0], found)
     assert found["track"].features.key == "C major"
     assert len(found["frames"].time) > 2000
+
+
+def test_every_dimension_is_defined_on_the_page() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| \S.*\|.*\|$", (DOCS / "research.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert tuple(rows) == DIMENSIONS
