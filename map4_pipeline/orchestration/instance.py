@@ -96,14 +96,17 @@ def open_instance(settings: Settings, *, captures: bool = True) -> "DagsterInsta
     Parameters
     ----------
     captures : bool
-        False leaves what runs of this process print where it goes: keeping it starts four processes a run. A home whose
-        dagster.yaml says where it is to be kept has it kept all the same.
+        False leaves what runs of this process print where it goes, on the user's screen. A home whose dagster.yaml somebody
+        else wrote, and which says where it is to be kept, has it kept all the same.
     """
     from dagster import DagsterInstance
 
     home = prepare_home(settings)
-    written = home / "dagster.yaml"
-    if captures or not written.is_file() or "compute_logs" in written.read_text(encoding="utf-8"):
+    found, written = home / "dagster.yaml", home / ".dagster.yaml.map4"
+    if not found.is_file():
+        return DagsterInstance.get()
+    is_ours = written.is_file() and written.read_bytes() == found.read_bytes()
+    if captures or (not is_ours and "compute_logs" in found.read_text(encoding="utf-8")):
         return DagsterInstance.get()
     nowhere = {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
     return DagsterInstance.local_temp(str(home), overrides={"compute_logs": nowhere})

@@ -2,9 +2,11 @@
 
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from dagster import (
     AssetExecutionContext,
@@ -17,7 +19,6 @@ from dagster import (
     asset,
     materialize,
 )
-from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
 from dagster._core.storage.noop_compute_log_manager import NoOpComputeLogManager
 from dagster_postgres.event_log.event_log import PostgresEventLogStorage
 from dagster_postgres.schedule_storage.schedule_storage import PostgresScheduleStorage
@@ -29,7 +30,7 @@ from map4_pipeline.orchestration.definitions import build_defs
 from map4_pipeline.orchestration.instance import code_server_socket, instance_template, prepare_home
 from map4_pipeline.orchestration.orphans import owner_tag
 from map4_pipeline.orchestration.scope import OWNER_TAG
-from map4_pipeline.orchestration.storage import BatchingEventLogStorage, Map4Storage
+from map4_pipeline.orchestration.storage import BatchingEventLogStorage, FileComputeLogManager, Map4Storage
 from map4_pipeline.settings import Settings
 from map4_pipeline.store.errors import InfrastructureError
 
@@ -196,15 +197,33 @@ def test_runs_of_the_command_line_start_no_processes_to_keep_what_they_print(set
         assert isinstance(quiet.event_log_storage, BatchingEventLogStorage)
         assert not quiet.is_ephemeral
     with module.open_instance(settings) as usual:
-        assert isinstance(usual.compute_log_manager, LocalComputeLogManager)
+        assert isinstance(usual.compute_log_manager, FileComputeLogManager)
     written = settings.dagster_home / "dagster.yaml"
     kept = settings.home / "kept"
-    written.write_text(
-        f"{written.read_text()}\ncompute_logs:\n  module: dagster._core.storage.local_compute_log_manager\n"
-        f"  class: LocalComputeLogManager\n  config: {{base_dir: {kept}}}\n"
-    )
+    written.write_text(written.read_text().replace("Manager\n  config: {}", f"Manager\n  config: {{base_dir: {kept}}}"))
     with module.open_instance(settings, captures=False) as chosen:
-        assert isinstance(chosen.compute_log_manager, LocalComputeLogManager)
+        assert isinstance(chosen.compute_log_manager, FileComputeLogManager)
+        assert chosen.compute_log_manager.get_captured_local_path(["run"], "out").startswith(str(kept))
+
+
+def test_what_a_step_prints_is_kept_without_a_program_that_a_kill_could_leave_behind(
+    instance: DagsterInstance, settings: Settings, capfd: pytest.CaptureFixture[str]
+) -> None:
+    children: list[str] = []
+
+    @asset
+    def talkative() -> None:
+        print("said")
+        print("complained", file=sys.stderr)
+        children.extend(child.name() for child in psutil.Process().children(recursive=True))
+
+    before = {child.name() for child in psutil.Process().children(recursive=True)}
+    assert materialize([talkative], instance=instance, run_config=QUIET).success
+    assert set(children) <= before
+    files = sorted((settings.dagster_home / "storage").rglob("compute_logs/*"))
+    assert {file.suffix: file.read_text().strip() for file in files} == {".complete": "", ".err": "complained", ".out": "said"}
+    print("afterwards")
+    assert capfd.readouterr().out == "afterwards\n"
 
 
 def test_without_what_batching_needs_the_stock_class_does_the_work(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
