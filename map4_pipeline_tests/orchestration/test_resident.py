@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 import uuid
+import wave
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -202,7 +203,12 @@ def test_the_sensor_leaves_single_rows_alone_until_nobody_has_taken_them_for_lon
 
 def test_a_long_file_is_cancelled_in_the_middle(shelf: Shelf, instance: DagsterInstance) -> None:
     shelf.library()
-    long = shelf.add("a/long.wav", 1, seconds=300.0)
+    long = shelf.add("a/long.wav", 1)
+    with wave.open(str(long), "rb") as short:
+        parameters, frames = short.getparams(), short.readframes(short.getnframes())
+    with wave.open(str(long), "wb") as file:
+        file.setparams(parameters)
+        file.writeframes(900 * frames)  # half an hour: more than a second's work
     with at_work(shelf, instance, single_workers=1):
         with shelf.engine.begin() as conn:
             job = jobs.create_batch(conn, [str(long)], single=True)
