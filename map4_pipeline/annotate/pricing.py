@@ -8,12 +8,9 @@ from dataclasses import dataclass
 from decimal import ROUND_DOWN, Decimal, InvalidOperation
 from typing import NamedTuple
 
-#: When the table was put together, and from what. Nothing here is fetched at run time.
+#: When the table was put together, from the providers' list prices as copies and transcripts of their pages had them (OpenAI:
+#: September to November 2026, Anthropic and Google: October 2026); the pages are the authority. Nothing is fetched at run time.
 PRICES_DATE = "2026-11-22"
-PRICES_SOURCE = (
-    "the providers' list prices as copies and transcripts of their pages had them (OpenAI: September to November 2026, Anthropic "
-    "and Google: October 2026); the pages themselves are the authority"
-)
 PRICING_PAGES = {
     "openai": "https://developers.openai.com/api/docs/pricing",
     "anthropic": "https://platform.claude.com/docs/en/about-claude/pricing",

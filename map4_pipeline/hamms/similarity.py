@@ -140,13 +140,8 @@ def embed(values: Mapping[str, float | None]) -> "NDArray[np.float32]":
     return found
 
 
-def similarities(query: "NDArray[np.float32]", library: "NDArray[np.float32]") -> "NDArray[np.float32]":
-    """Return the similarity of one embedding to each of a library, shape (n,), NaN where nothing is in common."""
-    return compare_rows(query, library)
-
-
 def compare_rows(first: "NDArray[np.float32]", second: "NDArray[np.float32]") -> "NDArray[np.float32]":
-    """Return the similarities of embeddings row by row, NaN where nothing is in common."""
+    """Return the similarities of embeddings row by row, or of one to each of many: shape (n,), NaN where nothing is in common."""
     apart, weight = _apart(first, second)
     with np.errstate(invalid="ignore"):
         return np.asarray(1 - (apart * weight).sum(axis=-1) / weight.sum(axis=-1), dtype=np.float32)

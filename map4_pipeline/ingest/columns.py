@@ -3,30 +3,14 @@
 from typing import Any
 
 from map4_pipeline.ingest.versions import FINGERPRINT, features_key
-
-_TECHNICAL = ("duration", "sample_rate", "bit_rate", "channels", "codec", "container", "bit_depth")
-_MEASURED = (
-    "bpm",
-    "bpm_confidence",
-    "bpm_alternatives",
-    "key",
-    "camelot",
-    "key_confidence",
-    "key_alternatives",
-    "energy",
-    "loudness_lufs",
-    "loudness_range_lu",
-    "true_peak_dbtp",
-    "null_reasons",
-    "findings",
-)
+from map4_pipeline.store.tracks import MEASURED_COLUMNS, TECHNICAL_COLUMNS
 
 
 def feature_columns(payload: dict[str, Any]) -> dict[str, Any]:
     """Return the columns that the stage `features` fills."""
     technical, features = payload["technical"], payload["features"]
-    columns = {name: technical.get(name) for name in _TECHNICAL}
-    columns.update({name: features.get(name) for name in _MEASURED})
+    columns = {name: technical.get(name) for name in TECHNICAL_COLUMNS}
+    columns.update({name: features.get(name) for name in MEASURED_COLUMNS})
     columns["features_version"] = features_key().version
     return columns
 

@@ -92,7 +92,7 @@ class Identity:
     ----------
     file_hash : str
         SHA-256 of the file's bytes, 64 hex digits.
-    audio_hash : str or None
+    audio_hash : str
         SHA-256 over codec id, codec parameters and the packets of the first audio stream; tags and container do not count.
         Where packets cannot be demuxed: the file hash, with `audio_hash_kind` "file".
     bytes_read : int

@@ -20,8 +20,6 @@ from map4_pipeline.reports.interchange.deck import written_key
 
 #: What a user may ask for.
 FIELDS = ("bpm", "key", "energy", "replaygain")
-#: Below it a tempo or a key is more likely wrong than right (the confidences are calibrated): such a tag misleads.
-MIN_CONFIDENCE = 0.5
 #: ReplayGain 2.0 brings tracks to -18 LUFS, EBU R128 to -23.
 _R128_OFFSET_DB = -5.0
 

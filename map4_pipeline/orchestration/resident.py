@@ -24,7 +24,7 @@ from map4_pipeline.ingest.single import Done, analyse_single
 from map4_pipeline.ingest.workbench import Workbench
 from map4_pipeline.settings import Settings
 from map4_pipeline.store import jobs, singles
-from map4_pipeline.store.cache import TEMPORARY_SECONDS, Cache
+from map4_pipeline.store.cache import TEMPORARY_SECONDS, Cache, batch_key
 from map4_pipeline.store.controls import is_paused
 from map4_pipeline.store.singles import Single
 
@@ -208,7 +208,7 @@ class Resident:
         with self._engine.begin() as conn:
             job = jobs.get_job(conn, row.job_id)
         if job is not None:
-            self._cache.put(f"batch:{job.id}", jobs.mirrored(job), TEMPORARY_SECONDS)
+            self._cache.put(batch_key(job.id), jobs.mirrored(job), TEMPORARY_SECONDS)
 
     # ------------------------------------------------------------------ Dagster
     def _load_dagster(self) -> None:

@@ -21,6 +21,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
+from uuid import UUID
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
@@ -370,7 +371,7 @@ def export_key(job_id: str) -> str:
     return f"export:{job_id}"
 
 
-def batch_key(job_id: str) -> str:
+def batch_key(job_id: UUID | str) -> str:
     """Return the key of a batch job's state."""
     return f"batch:{job_id}"
 

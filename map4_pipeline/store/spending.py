@@ -4,7 +4,6 @@ Two processes cannot pass a limit together: a reservation is one conditional UPD
 after the other. Days are UTC. Both budgets are locked in the same order (day, run), so nobody waits in a circle.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -138,13 +137,6 @@ def booked_today(conn: Connection) -> Decimal:
     today = text("'day:' || (now() AT TIME ZONE 'UTC')::date")
     found = conn.execute(select(ai_budgets.c.booked_usd).where(ai_budgets.c.scope == today)).scalar()
     return Decimal(0) if found is None else found
-
-
-def booked_by(conn: Connection, run_id: str) -> Mapping[str, Decimal]:
-    """Return a run's bookings by status."""
-    s = ai_spending.c
-    rows = conn.execute(select(s.status, func.sum(s.booked_usd)).where(s.run_id == run_id).group_by(s.status))
-    return {status: amount for status, amount in rows}
 
 
 def dollars(amount: Decimal) -> str:

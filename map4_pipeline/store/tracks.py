@@ -394,14 +394,9 @@ _TAG_COLUMNS = (
 #: Columns that a correction may cover: what the file says is kept beside it.
 CORRECTABLE_TAGS = ("title", "artist", "album", "album_artist", "composer", "genre", "year", "track_number", "disc_number")
 CORRECTABLE_FEATURES = ("bpm", "bpm_confidence", "key", "camelot", "key_confidence", "energy")
-_FEATURE_COLUMNS = (
-    "duration",
-    "sample_rate",
-    "bit_rate",
-    "channels",
-    "codec",
-    "container",
-    "bit_depth",
+#: Columns by the names in a payload's parts `technical` and `features`.
+TECHNICAL_COLUMNS = ("duration", "sample_rate", "bit_rate", "channels", "codec", "container", "bit_depth")
+MEASURED_COLUMNS = (
     "bpm",
     "bpm_confidence",
     "bpm_alternatives",
@@ -415,8 +410,8 @@ _FEATURE_COLUMNS = (
     "true_peak_dbtp",
     "null_reasons",
     "findings",
-    "features_version",
 )
+_FEATURE_COLUMNS = (*TECHNICAL_COLUMNS, *MEASURED_COLUMNS, "features_version")
 _FINGERPRINT_COLUMNS = ("chromaprint_fp", "spectral_hash", "fingerprint_version")
 
 

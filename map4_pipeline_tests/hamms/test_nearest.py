@@ -13,7 +13,7 @@ from map4_pipeline.hamms.distances import packed, unpacked
 from map4_pipeline.hamms.nearest import MIX_COLUMNS, NearestTable
 from map4_pipeline.hamms.order import best_order, path_score
 from map4_pipeline.hamms.reference import ALIKE_PERCENTILE, reference
-from map4_pipeline.hamms.similarity import embed_table, similarities, similarity
+from map4_pipeline.hamms.similarity import compare_rows, embed_table, similarity
 from map4_pipeline.hamms.transition import MixTable, MixTrack, TransitionRules, scores_between
 
 
@@ -40,7 +40,7 @@ def test_distances_and_order_are_those_of_the_pairs() -> None:
     table = NearestTable()
     table.put(np.arange(3000) * 2, points, no_mix(3000))
     for query in (0, 17, 2999):
-        expected = 1 - similarities(points[query], points)
+        expected = 1 - compare_rows(points[query], points)
         found = table.distances(points[query])
         assert found == pytest.approx(np.where(np.isnan(expected), np.inf, expected), abs=1e-5)
         nearest = table.closest(found, 10)
@@ -84,7 +84,7 @@ def test_put_replaces_adds_and_drops_in_any_order() -> None:
         assert np.all(np.diff(table.ids) > 0)
     found = table.distances(points[0])
     there = {int(id_): float(one) for id_, one in zip(table.ids, found, strict=True) if np.isfinite(one)}
-    expected = 1 - similarities(points[0], points[list(held.values())])
+    expected = 1 - compare_rows(points[0], points[list(held.values())])
     assert there == pytest.approx(
         {id_: float(one) for id_, one in zip(held, expected, strict=True) if np.isfinite(one)}, abs=1e-5
     )

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from map4_pipeline.hamms import DIMENSIONS, WEIGHTS
 from map4_pipeline.hamms.camelot import KEYS, from_camelot
-from map4_pipeline.hamms.similarity import compare, embed, embed_many, similarities, similarity
+from map4_pipeline.hamms.similarity import compare, compare_rows, embed, embed_many, similarity
 from map4_pipeline.hamms.vector import normalised_bpm, normalised_key
 
 values = st.one_of(st.none(), st.floats(0, 1))
@@ -94,6 +94,6 @@ def test_the_matrix_agrees_with_the_pair() -> None:
         | {"key": normalised_key(KEYS[int(rng.integers(24))])}
         for _ in range(50)
     ]
-    found = similarities(embed(rows[0]), embed_many(rows))
+    found = compare_rows(embed(rows[0]), embed_many(rows))
     assert found.tolist() == pytest.approx([similarity(rows[0], row).score for row in rows], abs=1e-6)
     assert embed_many([]).shape == (0, 17)

@@ -18,7 +18,7 @@ from map4_pipeline.api.routes.auth import note
 from map4_pipeline.api.routes.tracks import TrackId
 from map4_pipeline.library.keys import escape_path, unescape_path
 from map4_pipeline.store import jobs
-from map4_pipeline.store.cache import TEMPORARY_SECONDS
+from map4_pipeline.store.cache import TEMPORARY_SECONDS, batch_key
 from map4_pipeline.store.libraries import all_libraries
 from map4_pipeline.store.schema import tracks
 
@@ -108,7 +108,7 @@ def get_batch(request: Request, job_id: UUID, principal: Analyst) -> BatchJob:
     """Show how far a batch is."""
     context = context_of(request)
     job = _mine(context, principal, job_id)
-    context.cache.put(f"batch:{job.id}", jobs.mirrored(job), TEMPORARY_SECONDS)
+    context.cache.put(batch_key(job.id), jobs.mirrored(job), TEMPORARY_SECONDS)
     return BatchJob.of(job)
 
 
