@@ -366,7 +366,7 @@ def statistics_key(kind: str, libraries: Collection[int] | None) -> str:
     return f"stats:{kind}:{'all' if libraries is None else _digest(tuple(sorted(libraries)))}"
 
 
-def export_key(job_id: str) -> str:
+def export_key(job_id: UUID | str) -> str:
     """Return the key of an export job's state."""
     return f"export:{job_id}"
 

@@ -12,6 +12,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import Engine, insert, select, text, update
 
 from map4_pipeline.api.exporter import request_of
+from map4_pipeline.store.cache import Cache
 from map4_pipeline.store.directories import register_directories
 from map4_pipeline.store.errors import StoreError
 from map4_pipeline.store.exports import run_export
@@ -47,12 +48,17 @@ def ended(client: TestClient, job: dict[str, Any]) -> dict[str, Any]:
     raise AssertionError(found)
 
 
-def test_an_export_is_a_job_with_a_file(log_in: LogIn, two_libraries: list[int], engine: Engine) -> None:
+def test_an_export_is_a_job_with_a_file(
+    log_in: LogIn, two_libraries: list[int], engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: dict[str, Any] = {}
+    monkeypatch.setattr(Cache, "put", lambda _, key, value, seconds: kept.update({key: value}))
     anna = log_in()
     answer = anna.post("/api/export/json", json={"query": "bpm:120", "fields": ["title", "bpm"]})
     assert answer.status_code == 202
     job = ended(anna, answer.json())
     assert (job["status"], job["done"], job["total"]) == ("completed", 2, 2)
+    assert kept[f"export:{job['id']}"] == {"status": "completed", "done": 2, "total": 2, "failed": 0}
     file = anna.get(job["file"])
     assert "attachment" in file.headers["content-disposition"]
     assert len(file.content) == job["size_bytes"]

@@ -19,6 +19,7 @@ from map4_pipeline.api.problems import Problem, not_found
 from map4_pipeline.api.routes.auth import note
 from map4_pipeline.reports.interchange.places import PathMap, PathMapError
 from map4_pipeline.store import jobs
+from map4_pipeline.store.cache import TEMPORARY_SECONDS, export_key
 from map4_pipeline.store.errors import StoreError
 from map4_pipeline.store.exports import KINDS, misfit
 from map4_pipeline.store.playlists import find_by_id
@@ -169,7 +170,10 @@ def list_exports(request: Request, principal: Exporter, limit: ListLimit = 50, a
 @router.get("/{job_id:uuid}")
 def get_export(request: Request, job_id: UUID, principal: Exporter) -> ExportJob:
     """Show how far an export is."""
-    return ExportJob.of(_mine(context_of(request), principal, job_id))
+    context = context_of(request)
+    job = _mine(context, principal, job_id)
+    context.cache.put(export_key(job.id), jobs.mirrored(job), TEMPORARY_SECONDS)
+    return ExportJob.of(job)
 
 
 @router.delete("/{job_id:uuid}")
