@@ -34,6 +34,8 @@ _JUMP = 2.0
 _RELATED, _NEAR = (1.0, 4 / 3, 3 / 2, 2.0), 0.015
 #: How far a tempo measured over several may lie from the one it stands for.
 _PULLED = 0.025
+#: Stretches all this near to the track's tempo are those of one tempo that drifts.
+_DRIFT = 0.05
 #: How much stronger a stretch's own tempo is in it than its neighbour's.
 _DISTINCT = 1.4
 #: Seconds round a change in which its exact place is sought, and the step.
@@ -78,9 +80,10 @@ def find_spans(
 def nearest_tempo(bpm: float, spans: Sequence[TempoSpan]) -> float:
     """Return the track's tempo, or where it has several and this is one of them but for 2.5%, what the longest such stretch has.
 
-    Over the whole track, the beats of one tempo pull at what is measured of another.
+    Over the whole track, the beats of one tempo pull at what is measured of another. Where one tempo drifts, what the whole track
+    has stands for it better than any of its stretches.
     """
-    if len(spans) < 2:
+    if all(abs(span.bpm / bpm - 1) < _DRIFT for span in spans):
         return bpm
     near = [span for span in spans if abs(span.bpm / bpm - 1) < _PULLED]
     return max(near, key=lambda span: span.end - span.start).bpm if near else bpm

@@ -60,6 +60,15 @@ def test_the_tempo_of_a_track_with_several_is_one_of_them(tmp_path: Path) -> Non
     assert features.bpm in [span.bpm for span in features.tempo_spans]
 
 
+def test_the_tempo_of_a_track_that_drifts_lies_between_those_of_its_stretches(tmp_path: Path) -> None:
+    signal = np.concatenate([sound.drums(122, 30), sound.drums(118.2, 20), sound.drums(122, 30)]) * 0.5
+    features = analyse(sound.write(tmp_path / "x.wav", signal), stages=("features",)).features
+    assert features is not None
+    assert len(features.tempo_spans) > 1
+    low, high = (extreme(span.bpm for span in features.tempo_spans) for extreme in (min, max))
+    assert low < features.bpm < high
+
+
 def test_a_span_has_the_tempo_that_it_has_on_its_own() -> None:
     signal = np.concatenate([drums(120, 40), drums(137, 40)])
     onsets = onset_strength(spectra_of(signal).mel)
