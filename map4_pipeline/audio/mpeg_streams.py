@@ -6,15 +6,9 @@ No decoding happens here.
 import struct
 from typing import BinaryIO, NamedTuple
 
+from map4_pipeline.library.spans import mpeg_header
+
 _MPEG_RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}
-_MPEG_KBPS = {
-    (True, 3): (0, 32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
-    (True, 2): (0, 32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
-    (True, 1): (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
-    (False, 3): (0, 32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256),
-    (False, 2): (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
-    (False, 1): (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
-}
 #: Bytes behind the counted music that may be tags and are not looked at.
 _SLACK_BYTES = 4096
 #: Bytes that are searched there for more music: tags, with cover art in them, stand between files that were joined.
@@ -43,19 +37,8 @@ def mpeg_frame_bytes(header: bytes) -> tuple[int, int]:
 
     Source: ISO/IEC 11172-3 section 2.4.1.3, and 13818-3 for the lower sampling rates.
     """
-    if len(header) < 4 or header[0] != 0xFF or header[1] & 0xE0 != 0xE0:
-        return 0, 0
-    version, layer_bits = header[1] >> 3 & 3, header[1] >> 1 & 3
-    rate_index, kbps_index, padding = header[2] >> 2 & 3, header[2] >> 4, header[2] >> 1 & 1
-    if version == 1 or layer_bits == 0 or rate_index == 3 or kbps_index in (0, 15):
-        return 0, 0
-    rate = _MPEG_RATES[version][rate_index]
-    kbps = _MPEG_KBPS[(version == 3, layer_bits)][kbps_index]
-    layer = 4 - layer_bits
-    if layer == 1:
-        return (12000 * kbps // rate + padding) * 4, 1
-    samples = 1152 if version == 3 or layer == 2 else 576
-    return samples // 8 * 1000 * kbps // rate + padding, layer
+    found = mpeg_header(header) if len(header) == 4 else None
+    return (0, 0) if found is None else (found.size, found.layer)
 
 
 def find_mpeg_stream(data: bytes, run: int = 3) -> tuple[int, int] | None:
@@ -156,7 +139,7 @@ def counted_bytes(file: BinaryIO, size: int, start: int, head: bytes) -> int | N
 
 def _longest_frame(head: bytes, count: Count) -> int:
     """Return the bytes of the longest frame that the stream may have."""
-    first, _ = mpeg_frame_bytes(head)
+    first, _ = mpeg_frame_bytes(head[:4])
     second, _ = mpeg_frame_bytes(head[first : first + 4])
     if count.is_constant and second:
         return second
