@@ -32,9 +32,7 @@ def ledger_reconciles(map4: Map4Resource) -> AssetCheckResult:
     states = ledger_states(map4.bench().engine)
     wrong = [state for state in states if not state.reconciles]
     metadata = {
-        f"library_{s.library_id}": MetadataValue.text(
-            f"seen {s.seen}, accounted for {s.accounted}, pending {s.pending}, rows {s.rows}"
-        )
+        s.library: MetadataValue.text(f"seen {s.seen}, accounted for {s.accounted}, pending {s.pending}, rows {s.rows}")
         for s in states
     }
     return AssetCheckResult(passed=not wrong, severity=AssetCheckSeverity.ERROR, metadata=metadata)

@@ -1,5 +1,6 @@
 """The sensor `failed_runs`: a failed run is noted where users look, and told to whom the settings name."""
 
+import re
 from typing import Any
 
 from dagster import DefaultSensorStatus, RunFailureSensorContext, SensorDefinition, run_failure_sensor
@@ -8,6 +9,9 @@ from map4_pipeline.orchestration.alerts import send_alerts
 from map4_pipeline.orchestration.scope import owner_of
 from map4_pipeline.settings import Settings
 from map4_pipeline.store.failures import record_run_failure
+
+#: What errors of Dagster's and of MAP4's begin with, which speak for themselves.
+_CLASS = re.compile(r"^(dagster|map4_pipeline)(\.\w+)+: ")
 
 
 def failed_runs(settings: Settings) -> SensorDefinition:
@@ -64,4 +68,4 @@ def _why(context: RunFailureSensorContext) -> str:
         return "The run was interrupted: `map4 up` was stopped, or the run's process was told to end."
     error = next(reversed(_errors(context)), None)
     said = error.message if error is not None else context.failure_event.message or "no reason was recorded"
-    return said.strip().splitlines()[0][:500]
+    return " ".join(_CLASS.sub("", said).split())[:500]

@@ -41,6 +41,13 @@ def refresh(context: OpExecutionContext, map4: Map4Resource, config: RefreshConf
     """Bring every library, or some directories, up to date."""
     bench = map4.bench()
     if config.directories:
+        with bench.engine.connect() as conn:
+            known = {directory.partition_key for directory in directories_by_key(conn, config.directories)}
+        if unknown := [key for key in config.directories if key not in known]:
+            named = f"No library has a directory with the partition key {', '.join(unknown[:5])}{' ...' if unknown[5:] else ''}."
+            if not known:
+                raise Failure(description=named, allow_retries=False)
+            context.log.warning(named)
         scope = bench.scope(config.directories, context.run_id)
         lines, left = _work(context, bench, scope, _limits(context, bench, scope))
         total = Ledger()
@@ -52,7 +59,7 @@ def refresh(context: OpExecutionContext, map4: Map4Resource, config: RefreshConf
             context.log.info(f"{len(left)} directories were left, because whoever asked for them has cancelled it.")
         if done or total.analysed or total.reused:
             renew_reports(map4)
-        report_touched(context, done, lines)
+            report_touched(context, done, lines)
         return
     options = options_of(context)
     session = open_session(

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from dagster import AssetExecutionContext, AssetKey, OpExecutionContext
+from dagster import AssetExecutionContext, AssetKey, Failure, OpExecutionContext
 
 from map4_pipeline.ingest.scan import ScanOptions
 from map4_pipeline.ingest.workbench import Scope, Workbench
@@ -46,7 +46,16 @@ def scans_tag(scan_ids: dict[int, int]) -> str:
 
 
 def scope_of(context: AssetExecutionContext, bench: Workbench) -> Scope:
-    """Return the directories, roots and scans of a run over partitions."""
+    """Return the directories, roots and scans of a run over partitions.
+
+    Raises
+    ------
+    Failure
+        When whoever launched the run chose no partition, as Dagster's launchpad allows.
+    """
+    if not context.has_partition_key_range and not context.has_partition_key:
+        said = "The run covers no directory: choose partitions, or launch `refresh_library`, which looks at all of them."
+        raise Failure(description=said, allow_retries=False)
     return bench.scope(context.partition_keys, context.run_id, scan_ids_of(dict(context.run.tags)))
 
 

@@ -6,15 +6,16 @@ from dataclasses import dataclass
 from sqlalchemy import Engine, func, select
 
 from map4_pipeline.hamms.quality import quality_problems
+from map4_pipeline.store.libraries import all_libraries
 from map4_pipeline.store.scans import closed_folders, last_completed, state_counts, stored_files
 from map4_pipeline.store.schema import tracks
 
 
 @dataclass(frozen=True, slots=True)
 class LedgerState:
-    """Whether a library's last completed scan adds up, and whether every file of it has a row."""
+    """Whether a library's last completed scan adds up, and whether every file of it has a row; the library by its slug."""
 
-    library_id: int
+    library: str
     seen: int
     accounted: int
     pending: int
@@ -32,11 +33,12 @@ def ledger_states(engine: Engine) -> list[LedgerState]:
     """Return one state per library that has a completed scan."""
     with engine.connect() as conn:
         states = []
+        slugs = {library.id: library.slug for library in all_libraries(conn)}
         for library_id, (_, ledger) in sorted(last_completed(conn).items()):
             accounted = ledger.analysed + ledger.reused + ledger.unchanged + ledger.failed + ledger.skipped
             states.append(
                 LedgerState(
-                    library_id,
+                    slugs[library_id],
                     ledger.seen,
                     accounted,
                     ledger.pending,

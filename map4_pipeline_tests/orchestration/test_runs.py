@@ -2,16 +2,27 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
-from dagster import AssetCheckEvaluation, DagsterEventType, DagsterInstance, ExecuteInProcessResult
+from dagster import (
+    AssetCheckEvaluation,
+    DagsterEventType,
+    DagsterInstance,
+    DagsterInvalidInvocationError,
+    ExecuteInProcessResult,
+    build_run_status_sensor_context,
+)
 
+from map4_pipeline.orchestration.definitions import build_defs
+from map4_pipeline.orchestration.failure_sensor import failed_runs
 from map4_pipeline.orchestration.partitions import DIRECTORY, register_partitions
 from map4_pipeline.settings import Settings
 from map4_pipeline.store.errors import InfrastructureError
+from map4_pipeline.store.failures import recent_run_failures
 
 from ..ingest.music import Shelf
-from .work import PARTITIONED, corrupt, events, execute, materialized, metadata, registered
+from .work import PARTITIONED, QUIET, corrupt, events, execute, materialized, metadata, registered
 
 
 def fill(shelf: Shelf) -> None:
@@ -87,6 +98,7 @@ def test_a_range_of_directories_is_one_run_and_the_report_follows(
         "doubtful_share": True,
     }
     assert checks["failure_rate"].metadata["failed"].value == 1
+    assert checks["ledger_reconciles"].metadata["music"].value == "seen 6, accounted for 6, pending 0, rows 6"
     files = sorted(path.name for path in settings.reports_dir.iterdir())
     assert files == ["library.html", "library.pdf", "library.xlsx"]
     assert all((settings.reports_dir / name).stat().st_size > 1000 for name in files)
@@ -189,6 +201,45 @@ def test_a_refresh_with_a_disk_gone_fails_with_a_clear_word_and_changes_nothing(
     run = execute(instance, "ingest_library", [instance.get_dynamic_partitions(DIRECTORY)[1]], fails=True)
     assert {name: row["missing_since"] for name, row in shelf.tracks().items()} == dict.fromkeys(before)
     assert materialized(instance, "scanned_files", run.run_id) == []
+
+
+def test_a_run_without_a_directory_that_there_is_says_so_and_claims_nothing(
+    shelf: Shelf, instance: DagsterInstance, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a launchpad allows: no partition, one that there never was (in Dagster's words), and a refresh of such a one."""
+    shelf.add("1.wav", 1)
+    (key,) = registered(shelf, instance)
+    refresh: Any = build_defs().resolve_job_def("refresh_library")
+
+    def refreshed(*keys: str) -> Any:
+        config = {**QUIET, "ops": {"refresh": {"config": {"directories": list(keys)}}}}
+        return refresh.execute_in_process(instance=instance, run_config=config, raise_on_error=False)
+
+    def invalid(*_: Any) -> Any:
+        raise DagsterInvalidInvocationError("Partition range is\n   not a valid range.")
+
+    monkeypatch.setattr("map4_pipeline.orchestration.refresh.libraries_of", invalid)
+    results = {
+        "choose partitions": execute(instance, "ingest_library", fails=True),
+        "Partition range is not a valid range.": execute(instance, "refresh_library", fails=True),
+        "No library has a directory with the partition key music/no~0.": refreshed("music/no~0"),
+    }
+    for said, result in results.items():
+        context = build_run_status_sensor_context(
+            sensor_name="failed_runs",
+            dagster_event=result.get_run_failure_event(),
+            dagster_instance=instance,
+            dagster_run=result.dagster_run,
+        ).for_run_failure()
+        failed_runs(settings)(context)
+        with shelf.engine.connect() as conn:
+            message = recent_run_failures(conn)[0].message
+        assert said in message
+        assert "\n" not in message
+        assert "dagster._core" not in message
+        assert materialized(instance, "library_report", result.run_id) == []
+    assert refreshed("music/no~0", key).success
+    assert shelf.value("SELECT count(*) FROM tracks WHERE status = 'ok'") == 1
 
 
 def test_annotations_cost_nothing_and_say_what_to_set(shelf: Shelf, instance: DagsterInstance) -> None:
