@@ -56,7 +56,9 @@ def analyse_path(path: bytes, engine: str = ENGINE, frames: Path | None = None) 
     identity = identified.identity or {}
     audio_hash = identity.get("audio_hash")
     spectra: list[Spectra] = []
-    analysed = analyse_file(path, ("features", "fingerprint"), engine, None if frames is None else spectra.append)
+    analysed = analyse_file(
+        path, ("features", "fingerprint"), engine, None if frames is None else spectra.append, identified.state
+    )
     if analysed.error_kind is not None:
         return failed_record(path, analysed.error_kind, analysed.error_message or "", audio_hash, version=version)
     payload, fingerprint = analysed.payloads["features"], analysed.payloads["fingerprint"]

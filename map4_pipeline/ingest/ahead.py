@@ -137,7 +137,8 @@ class LookAhead:
             # Where the run has it already, it goes on by itself.
             if found is None:
                 continue
-            identity = found[2].result().identity
+            identified = found[2].result()
+            identity = identified.identity
             if identity is None or identity["audio_hash"] in decoded:
                 continue
             audio_hash = identity["audio_hash"]
@@ -146,7 +147,7 @@ class LookAhead:
                 known = find_analyses(conn, [audio_hash], keys)
             if not known:
                 key = (audio_hash, _STAGES, self._chosen)
-                self._begin(key, analyse_file, path, stat, _STAGES, self._chosen)
+                self._begin(key, analyse_file, path, stat, _STAGES, self._chosen, None, identified.state)
 
 
 def _is_as(path: bytes, seen: FileStat) -> bool:

@@ -211,7 +211,8 @@ class _Run:
 
     def _analysis(self, item: _Item, stages: tuple[str, ...]) -> Future[Any]:
         early = self.pool.ahead and self.pool.ahead.take(self._hash(item), stages, self.chosen)
-        return early or self.pool.submit(analyse_file, item.path, stages, self.chosen)
+        state = None if item.identified is None else item.identified.state
+        return early or self.pool.submit(analyse_file, item.path, stages, self.chosen, None, state)
 
     def _obey(self) -> None:
         """Look whether somebody has asked MAP4 to rest."""

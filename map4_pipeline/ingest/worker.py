@@ -25,13 +25,17 @@ _LOCK_SECONDS = 10
 
 @dataclass(frozen=True, slots=True)
 class Identified:
-    """What a file's content is and what its tags say, or why it could not be read."""
+    """What a file's content is and what its tags say, or why it could not be read.
+
+    `state` is the file's size and time of modification as it was read: whoever opens it again can tell whether it is the same.
+    """
 
     identity: dict[str, Any] | None
     tags: dict[str, Any] | None
     bytes_read: int
     error_kind: str | None = None
     error_message: str | None = None
+    state: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +105,7 @@ def identify_file(path: bytes) -> Identified:
     from map4_pipeline.library.tags import read_tags
 
     name = os.fsdecode(path)
+    state = _state(path)
     try:
         found = identify(name)
     except AudioError as error:
@@ -116,13 +121,37 @@ def identify_file(path: bytes) -> Identified:
         tags = tag_columns(read_tags(name).to_dict())
     except Exception as error:  # noqa: BLE001  tags are never a reason to lose a track
         tags = tag_columns({"other": {"map4:tags_error": _defect(error)}})
-    return Identified(identity, tags, found.bytes_read)
+    return Identified(identity, tags, found.bytes_read, state=state)
+
+
+def _state(path: bytes) -> tuple[int, int] | None:
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return status.st_size, status.st_mtime_ns
 
 
 def analyse_file(
-    path: bytes, stages: tuple[str, ...], engine: str = ENGINE, on_spectra: "Callable[[Spectra], None] | None" = None
+    path: bytes,
+    stages: tuple[str, ...],
+    engine: str = ENGINE,
+    on_spectra: "Callable[[Spectra], None] | None" = None,
+    state: tuple[int, int] | None = None,
 ) -> Analysed:
-    """Decode a file once and measure what the stages ask for, the features by an engine of this name."""
+    """Decode a file once and measure what the stages ask for, the features by an engine of this name.
+
+    What is measured is kept under the hash of the audio that was identified. So a file that is no longer as it was then (`state`;
+    where that is not given, as it was at the start) has no measurements, and is "unreadable" for this time.
+    """
+    state = state or _state(path)
+    analysed = _analyse_file(path, stages, engine, on_spectra)
+    if state is not None and _state(path) != state:
+        return Analysed({}, analysed.cpu_seconds, "unreadable", "The file changed while it was read; the next run takes it up.")
+    return analysed
+
+
+def _analyse_file(path: bytes, stages: tuple[str, ...], engine: str, on_spectra: "Callable[[Spectra], None] | None") -> Analysed:
     from map4_pipeline.audio import analyse
 
     started = time.process_time()

@@ -181,12 +181,12 @@ def poison_in_hand(path: bytes) -> Path:
     return Path(os.fsdecode(path)).parent.with_suffix(".poison")
 
 
-def crash(path: bytes, stages: tuple[str, ...], engine: str) -> Analysed:
+def crash(path: bytes, stages: tuple[str, ...], *more: Any) -> Analysed:
     """Stand in for a decoder that takes its process down on one file."""
     if b"poison" in path:
         poison_in_hand(path).touch()
         os.kill(os.getpid(), signal.SIGSEGV)
-    return worker.analyse_file(path, stages, engine)
+    return worker.analyse_file(path, stages, *more)
 
 
 def copy_comes_later(path: bytes) -> Identified:
@@ -197,7 +197,7 @@ def copy_comes_later(path: bytes) -> Identified:
     return worker.identify_file(path)
 
 
-def hang_or_eat(path: bytes, stages: tuple[str, ...], engine: str) -> Analysed:
+def hang_or_eat(path: bytes, stages: tuple[str, ...], *more: Any) -> Analysed:
     """Stand in for a decoder that never ends on one file, and takes memory without end on another."""
     if b"endless" in path:
         while True:
@@ -205,12 +205,12 @@ def hang_or_eat(path: bytes, stages: tuple[str, ...], engine: str) -> Analysed:
     kept = []
     while b"greedy" in path:
         kept.append(bytearray(64 * 1024 * 1024))
-    return worker.analyse_file(path, stages, engine)
+    return worker.analyse_file(path, stages, *more)
 
 
-def odd(path: bytes, stages: tuple[str, ...], engine: str) -> Analysed:
+def odd(path: bytes, stages: tuple[str, ...], *more: Any) -> Analysed:
     """Stand in for a defect that makes values which the database refuses."""
-    found = worker.analyse_file(path, stages, engine)
+    found = worker.analyse_file(path, stages, *more)
     if b"odd" in path:
         found.payloads["features"]["features"]["bpm"] = 1e9
     return found
