@@ -291,6 +291,10 @@ def _features(
         reasons["tuning_cents"] = tonality.reason
     if span is None:
         reasons["loudness_range_lu"] = reasons["dynamic_range"] = "too short for a loudness range (3 s)"
+    if crest is None:
+        reasons["crest_db"] = "nothing sounds in the first two channels"
+    if hertz is None:
+        reasons["spectral_centroid"] = reasons["spectral_centroid_hz"] = "nothing sounds in the mix of the channels"
     if values["valence"] is None:
         reasons["valence"] = "neither beat nor key found"
     if values["instrumentalness"] is None:

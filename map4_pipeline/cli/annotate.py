@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from map4_pipeline.cli import MOST_ROWS
+
 if TYPE_CHECKING:
     from map4_pipeline.ingest.annotating import Estimate, Result
     from map4_pipeline.ingest.annotation_batches import BatchReport
@@ -49,7 +51,7 @@ class _Dollars(click.ParamType):  # type: ignore[type-arg]
 )
 @click.option("--each", is_flag=True, help="Ask every provider, not the next one where one fails, and compare.")
 @click.option("--budget", type=_Dollars(), help="What this run may cost at most, in US dollars; the day's budget holds as well.")
-@click.option("--limit", type=click.IntRange(1), help="Ask about so many tracks at most.")
+@click.option("--limit", type=click.IntRange(1, MOST_ROWS), help="Ask about so many tracks at most.")
 @click.option("--retry-failed", is_flag=True, help="Ask again about tracks that a provider refused or answered badly.")
 @click.option("--batch", is_flag=True, help="Hand in and collect batches (OpenAI, Anthropic): half the price, within a day.")
 @click.option("--wait", is_flag=True, help="With --batch: wait until all batches are collected.")

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from map4_pipeline.cli import MOST_ROWS
+
 if TYPE_CHECKING:
     from rich.console import Console
     from sqlalchemy import Connection
@@ -55,7 +57,7 @@ def duplicates(ctx: click.Context) -> None:
 @duplicates.command("list")
 @click.option("--kind", "kinds", multiple=True, type=click.Choice(_KINDS), help="Only these; may be repeated.")
 @click.option("--state", type=click.Choice(_STATES), default="open", show_default=True, help="How they stand.")
-@click.option("--limit", type=click.IntRange(1), default=50, show_default=True)
+@click.option("--limit", type=click.IntRange(1, MOST_ROWS), default=50, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 def list_(kinds: tuple[str, ...] = (), state: str = "open", limit: int = 50, as_json: bool = False) -> None:
     """List groups, those first that would free the most."""

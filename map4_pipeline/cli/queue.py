@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from map4_pipeline.cli import MOST_ROWS
+
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
@@ -87,7 +89,7 @@ def _absolute(path: bytes) -> bytes:
 
 @queue.command("list")
 @click.option("--status", type=click.Choice(["pending", "running", "completed", "failed", "cancelled"]), help="Only these.")
-@click.option("--limit", type=click.IntRange(1), default=100, show_default=True)
+@click.option("--limit", type=click.IntRange(1, MOST_ROWS), default=100, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 def list_(status: str | None, limit: int, as_json: bool) -> None:
     """List the queue: what is being worked on, what waits, what is done."""

@@ -4,13 +4,15 @@ from typing import Any
 
 import click
 
+from map4_pipeline.cli import MOST_ROWS
+
 _EMPTY = "There is no track yet. Begin with: map4 ingest ~/Music"
 
 
 @click.command()
 @click.option("--format", "output", type=click.Choice(["table", "json", "csv"]), default="table", help="What is printed.")
 @click.option("--json", "as_json", is_flag=True, help="One object a line, with the names of `map4 analyze --json` and more.")
-@click.option("--limit", type=click.IntRange(1), help="Not more than so many.")
+@click.option("--limit", type=click.IntRange(1, MOST_ROWS), help="Not more than so many.")
 @click.option("--failed", is_flag=True, help="The files that failed, and why.")
 @click.option("--missing", is_flag=True, help="The tracks whose file is gone.")
 @click.option("--all", "everything", is_flag=True, help="Tracks in every state.")

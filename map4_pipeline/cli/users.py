@@ -1,5 +1,6 @@
 """`map4 users`: accounts of the API and the web page, for whoever has the database."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -79,6 +80,9 @@ def change(name: str, role: str | None, active: bool | None, slugs: tuple[str, .
     """Change an account; what is not given stays."""
     from map4_pipeline.store.accounts import update_user
 
+    if all_libraries and slugs:
+        raise click.UsageError("Give --library or --all-libraries, not both.")
+
     def update(conn: "Connection") -> object:
         ids = None if all_libraries else _library_ids(conn, slugs) if slugs else ""
         return update_user(conn, _user_id(conn, name), role=role, active=active, library_ids=ids)
@@ -101,7 +105,9 @@ def export(name: str, output: Path | None) -> None:
         click.echo(said)
         return
     try:
-        output.write_text(said + "\n", encoding="utf-8")
+        # Nobody else may read it, whatever this user's other files are like.
+        with os.fdopen(os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+            file.write(said + "\n")
     except OSError as error:
         raise click.UsageError(f"{output} cannot be written: {error.strerror}.") from None
     click.echo(f"What is held about {name} is in {output}.")

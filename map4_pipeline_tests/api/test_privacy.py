@@ -168,6 +168,9 @@ def test_the_program_shows_and_erases_too(zaphod: TestClient, engine: Engine, tm
     told = CliRunner().invoke(users, ["export", NAME.upper(), "--output", str(file)])
     assert told.exit_code == 0, told.output
     assert json.loads(file.read_text())["account"]["name"] == NAME
+    assert file.stat().st_mode & 0o077 == 0, "nobody else may read it"
+    told = CliRunner().invoke(users, ["change", NAME, "--all-libraries", "--library", "music"])
+    assert (told.exit_code, "not both" in told.output) == (2, True)
     told = CliRunner().invoke(users, ["erase", NAME, "--yes"])
     assert "under erased-" in told.output
     assert find_user_is_gone(engine)

@@ -110,6 +110,14 @@ def test_silence_says_nothing_about_the_beat(before: int, between: int, after: i
     assert features.tempo_stability == pytest.approx(plain.tempo_stability, abs=0.1)
 
 
+def test_sound_in_the_third_channel_alone_has_a_reason_for_what_the_first_two_would_tell(tmp_path: Path) -> None:
+    planes = np.zeros((8 * sound.RATE, 3))
+    planes[:, 2] = 0.5 * sound.drums(120, 8)
+    features = features_of(sound.write(tmp_path / "x.wav", planes))
+    assert features.crest_db is None
+    assert features.null_reasons["crest_db"] == "nothing sounds in the first two channels"
+
+
 def test_a_steady_tone_has_a_key_but_no_beat(tmp_path: Path) -> None:
     sound.write(tmp_path / "x.wav", np.sign(sound.tone(110, 10, partials=1)))
     features = features_of(tmp_path / "x.wav")

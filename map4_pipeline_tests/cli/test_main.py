@@ -200,3 +200,10 @@ def test_doctor_names_what_is_wrong(map4: Map4, home: Path, clean_environment: N
     assert "s3cret" not in done.stdout
     assert ("settings", "ok") not in states
     assert any("MAP4_WORKERS?" in (check["advice"] or "") for check in found["checks"])
+
+
+@pytest.mark.parametrize("command", [["tracks"], ["queue", "list"], ["duplicates", "list"], ["annotate"]])
+def test_more_rows_than_there_can_be_are_refused_in_words(invoke: Invoke, command: list[str]) -> None:
+    told = invoke(*command, "--limit", "9" * 20)
+    assert told.exit_code == 2
+    assert "is not in the range" in told.stderr

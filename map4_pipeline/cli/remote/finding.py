@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from map4_pipeline.cli import MOST_ROWS
 from map4_pipeline.cli.mixing import mix_options, title_of
 from map4_pipeline.cli.remote.connection import asking, server_of
 
@@ -60,7 +61,7 @@ def search(
 @click.command()
 @click.option("--format", "output", type=_FORMAT, default="table", help="What is printed.")
 @click.option("--json", "as_json", is_flag=True, help="One object a line.")
-@click.option("--limit", type=click.IntRange(1), help="Not more than so many.")
+@click.option("--limit", type=click.IntRange(1, MOST_ROWS), help="Not more than so many.")
 @click.option("--failed", is_flag=True, help="The files that failed, and why.")
 @click.option("--missing", is_flag=True, help="The tracks whose file is gone.")
 @click.pass_context
