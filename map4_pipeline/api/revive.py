@@ -1,4 +1,4 @@
-"""Embedded servers that ended under the application (killed, out of memory) are started again; the application goes on meanwhile.
+"""Embedded servers that ended under `map4 serve` or `map4 up` (killed, out of memory) are started again; all else goes on.
 
 Servers that a setting names are somebody else's to start: the application waits for them and goes on when they are back.
 """

@@ -12,7 +12,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -32,6 +32,8 @@ MODULE = "map4_pipeline.orchestration.definitions"
 #: A service's log is put aside at each start, and cut when it grows beyond this while it runs.
 LOG_BYTES = MAX_BYTES
 LOGS_KEPT = BACKUPS
+#: How often it is asked whether the embedded servers still run.
+LOOK_SECONDS = 5.0
 #: A run gets this long to write down that it was ended.
 STOP_SECONDS = 20.0
 _LOCATIONS_QUERY = """{ workspaceOrError { ... on Workspace { locationEntries {
@@ -193,16 +195,25 @@ class Services:
                 )
         return False
 
-    def supervise(self) -> None:
+    def supervise(self, look: Callable[[], None]) -> None:
         """Wait until the user wants an end.
+
+        Parameters
+        ----------
+        look : callable
+            Called every `LOOK_SECONDS`.
 
         Raises
         ------
         InfrastructureError
             When a service ended by itself, with the last it said.
         """
+        looked = time.monotonic()
         while not self._stop.wait(1.0):
             self._check()
+            if time.monotonic() - looked > LOOK_SECONDS:
+                look()
+                looked = time.monotonic()
             for child in self._children:
                 _cut(child.log)
 

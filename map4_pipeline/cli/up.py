@@ -63,6 +63,7 @@ def run_up(
     InfrastructureError
         When a service does not start or ends by itself.
     """
+    from map4_pipeline.api.revive import Reviver
     from map4_pipeline.cli.resident import ResidentProcess
     from map4_pipeline.cli.services import Services, free_port
     from map4_pipeline.orchestration.instance import prepare_home
@@ -92,7 +93,13 @@ def run_up(
             click.launch(services.url)
         # A single file in the queue does not wait for a run.
         with ResidentProcess(configured, services.log_folder / "resident.log"):
-            services.supervise()
+            # Without its database nothing here works, and nobody would start a killed one again.
+            reviver = Reviver(configured)
+            reviver.start()
+            try:
+                services.supervise(reviver.missed)
+            finally:
+                reviver.stop()
     console.print("Stopped. Schedules and watched folders rest until the next `map4 up`.")
 
 

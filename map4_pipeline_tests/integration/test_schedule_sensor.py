@@ -2,15 +2,18 @@
 
 import os
 import signal
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
 
+from map4_pipeline.store.postgres_server import EmbeddedPostgres
+
 from ..postgres import short_directory
 from .program import command_of
-from .running import Up, environment, make_track, map4, page_of, wait_for, write_slowly
+from .running import Up, environment, make_track, map4, page_of, running_up, wait_for, write_slowly
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -151,6 +154,18 @@ def test_a_port_that_is_taken_is_refused_in_a_sentence(up: Up) -> None:
     assert refused.returncode == 2
     assert f"Port {port} on 127.0.0.1 cannot be used" in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+def test_a_killed_database_is_started_again() -> None:
+    with short_directory() as home, running_up(environment(home, None)) as up:
+        server = EmbeddedPostgres(home)
+        # A process that opens the database for the first time starts it, too: let all of them have done that.
+        wait_for("the sensors", lambda: _ticks(up, "watched_folders") and _ticks(up, "analysis_queue"))
+        time.sleep(10)
+        os.kill(int((server.directory / "data" / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
+        wait_for("the database's end", lambda: not server.status().ready)
+        wait_for("the database", lambda: server.status().ready, 60)
+        assert up.runs() == []
 
 
 def test_the_end_of_a_service_is_told_and_ctrl_c_leaves_nothing_behind(up: Up) -> None:
