@@ -4,9 +4,11 @@ Pebble's pool is used, not `concurrent.futures`: there a worker that crashes or 
 costs the one file.
 """
 
+import contextlib
 import multiprocessing
 import os
 import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
@@ -26,6 +28,12 @@ _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VE
 
 #: So many times a pool is replaced whose workers were killed from outside (by the system, for want of memory) between two tasks.
 _MAX_RESTARTS = 10
+#: Seconds between two looks at whether workers still take tasks, while some are under way.
+_PROBE_SECONDS = 15.0
+
+
+def answer() -> None:
+    """Do nothing, in a worker: what comes back says that tasks are taken."""
 
 
 class WorkerPool:
@@ -67,6 +75,10 @@ class WorkerPool:
             "context": context,
         }
         self._restarts = 0
+        self._open = 0
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+        self._prober: threading.Thread | None = None
         self.closed = False
         self._pool = ProcessPool(**self._options)
 
@@ -86,10 +98,36 @@ class WorkerPool:
         if not self._pool.active:
             self._restart()
         try:
-            return self._pool.schedule(function, args=args, timeout=self._timeout)
+            future = self._pool.schedule(function, args=args, timeout=self._timeout)
         except RuntimeError:  # it broke in this moment
             self._restart()
-            return self._pool.schedule(function, args=args, timeout=self._timeout)
+            future = self._pool.schedule(function, args=args, timeout=self._timeout)
+        self._watch(future)
+        return future
+
+    def _watch(self, future: "Future[Any]") -> None:
+        with self._lock:
+            self._open += 1
+            if self._prober is None:
+                self._prober = threading.Thread(target=self._probe, args=(self._pool, self._ended), name="prober", daemon=True)
+                self._prober.start()
+        future.add_done_callback(self._settled)
+
+    def _settled(self, _: "Future[Any]") -> None:
+        with self._lock:
+            self._open -= 1
+
+    def _probe(self, pool: ProcessPool, ended: threading.Event) -> None:
+        """Give the workers a task of no work now and then.
+
+        One that is killed after it has taken a task and before it has said so leaves a task that nobody does, which pebble takes
+        for one that waits, and the locks that it held. Whoever takes the next task cannot, and the pool is given up: `is_lost`.
+        """
+        probe: Future[Any] | None = None
+        while not ended.wait(_PROBE_SECONDS):
+            if self._open and (probe is None or probe.done()):
+                with contextlib.suppress(RuntimeError):  # it is broken or closed already
+                    probe = pool.schedule(answer)
 
     def is_lost(self, error: BaseException) -> bool:
         """Return whether a task was lost with the pool, by no fault of its own: it may be submitted again.
@@ -105,7 +143,9 @@ class WorkerPool:
                 "The worker processes are killed again and again, probably for want of memory. Set MAP4_WORKERS lower."
             )
         self.close(at_once=True)
-        self._pool, self.closed = ProcessPool(**self._options), False
+        with self._lock:
+            self._pool, self.closed = ProcessPool(**self._options), False
+            self._ended, self._prober = threading.Event(), None
 
     def failure(self, error: BaseException) -> tuple[str, str]:
         """Return (error kind, message) for a task that did not come back with a value."""
@@ -120,6 +160,7 @@ class WorkerPool:
     def close(self, *, at_once: bool = False) -> None:
         """End the workers; `at_once` without waiting for what they are doing."""
         self.closed = True
+        self._ended.set()
         if at_once:
             self._pool.stop()  # type: ignore[no-untyped-call]
         else:

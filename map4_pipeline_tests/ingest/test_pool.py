@@ -1,5 +1,6 @@
 """Worker processes: one file that takes its worker down is one failure, and no worker outlives its run."""
 
+import gc
 import os
 import signal
 import subprocess
@@ -26,6 +27,14 @@ def die(number: int) -> None:
 
 def hang() -> None:
     time.sleep(600)
+
+
+def die_taking() -> None:
+    """Be killed as a worker that has taken the next task and not said so yet."""
+    channel = next(found for found in gc.get_objects() if type(found).__name__ == "WorkerChannel")
+    channel.mutex.acquire()
+    channel.reader.recv()
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def out_of_memory() -> None:
@@ -94,6 +103,21 @@ def test_a_worker_that_is_killed_while_idle_costs_no_file() -> None:
                 assert pool.is_lost(error)
                 future = pool.submit(number, value)
             assert future.result(60) == value
+
+
+@pytest.mark.slow
+def test_a_task_that_was_taken_by_a_worker_that_is_killed_in_this_moment_is_known_as_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("map4_pipeline.ingest.pool._PROBE_SECONDS", 0.5)
+    with WorkerPool(1) as pool:
+        killed, taken = pool.submit(die_taking), pool.submit(number, 1)
+        # As long as workers wait for the locks of the one that was killed, twice.
+        lost = taken.exception(timeout=60)
+        assert lost is not None
+        assert pool.is_lost(lost)
+        assert killed.exception(timeout=10) is not None
+        assert pool.submit(number, 2).result(timeout=30) == 2
 
 
 def test_workers_run_one_thread_leave_ctrl_c_to_the_parent_and_are_as_many_as_asked() -> None:
